@@ -1,0 +1,243 @@
+//! What can be done to a kernel's network, one sentence each.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use kleene_model::{
+    ContainerId, EndpointId, Family, InstanceName, LinkName, MacAddress, NetworkId,
+};
+
+/// Which object of Kleene a kernel object belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Owner {
+    /// The interface of a network.
+    Network(NetworkId),
+    /// The cable of an endpoint.
+    Endpoint(EndpointId),
+}
+
+/// The owner mark that every kernel object of ours carries: a link's alias on
+/// Linux, an interface's description on FreeBSD.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mark {
+    /// The daemon that made it.
+    pub instance: InstanceName,
+    /// The object it stands for.
+    pub owner: Owner,
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.owner {
+            Owner::Network(id) => write!(f, "kleene:{}:network:{id}", self.instance),
+            Owner::Endpoint(id) => write!(f, "kleene:{}:endpoint:{id}", self.instance),
+        }
+    }
+}
+
+impl Mark {
+    /// Reads a mark of any daemon; `None` when the text is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.strip_prefix("kleene:")?.split(':');
+        let (instance, kind, id) = (parts.next()?, parts.next()?, parts.next()?);
+        let owner = match kind {
+            "network" => Owner::Network(NetworkId::parse(id).ok()?),
+            "endpoint" => Owner::Endpoint(EndpointId::parse(id).ok()?),
+            _ => return None,
+        };
+        let instance = InstanceName::parse(instance).ok()?;
+        parts.next().is_none().then_some(Self { instance, owner })
+    }
+}
+
+/// A link that carries our own mark. Only [`crate::actual::Link::owned`] makes
+/// one, from what the kernel said, so nothing else can be taken away.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owned {
+    link: LinkName,
+    mark: Mark,
+}
+
+impl Owned {
+    pub(crate) fn new(link: LinkName, mark: Mark) -> Self {
+        Self { link, mark }
+    }
+
+    /// The link's name.
+    #[must_use]
+    pub fn link(&self) -> &LinkName {
+        &self.link
+    }
+
+    /// The mark it was seen with. Whoever deletes looks again that it is there.
+    #[must_use]
+    pub fn mark(&self) -> &Mark {
+        &self.mark
+    }
+}
+
+/// The two ends of a cable, and what they are made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cable {
+    /// Name of the host's end.
+    pub host: LinkName,
+    /// Name of the container's end.
+    pub inner: LinkName,
+    /// MAC address of the host's end.
+    pub host_mac: MacAddress,
+    /// MAC address of the container's end.
+    pub inner_mac: MacAddress,
+    /// Whose network namespace the inner end is born in.
+    pub container: ContainerId,
+}
+
+/// One step of a plan. Its `Display` is the sentence that logs, dry runs and
+/// errors print.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Make a bridge, down, without addresses.
+    MakeBridge {
+        /// Its name.
+        link: LinkName,
+        /// Its MAC address, fixed for its life.
+        mac: MacAddress,
+        /// Its owner mark.
+        mark: Mark,
+    },
+    /// Add an address to an interface of the host.
+    AddAddress {
+        /// The interface.
+        link: LinkName,
+        /// The address with its prefix length.
+        addr: IpNet,
+    },
+    /// Take an address off an interface of the host.
+    RemoveAddress {
+        /// The interface, ours.
+        link: Owned,
+        /// The address with its prefix length.
+        addr: IpNet,
+    },
+    /// Bring an interface of the host up.
+    RaiseLink {
+        /// The interface.
+        link: LinkName,
+    },
+    /// Delete a bridge. Gone already counts as done.
+    RemoveBridge {
+        /// The bridge.
+        link: Owned,
+    },
+    /// Bring a container's own loopback up.
+    RaiseLoopback {
+        /// The container.
+        container: ContainerId,
+    },
+    /// Make a cable: both ends down, the inner one inside the container.
+    MakeCable {
+        /// The cable.
+        cable: Cable,
+        /// Owner mark of the host's end.
+        mark: Mark,
+    },
+    /// Make the host's end of a cable a port of a bridge.
+    Plug {
+        /// The host's end.
+        link: LinkName,
+        /// The bridge.
+        bridge: LinkName,
+    },
+    /// Add an address inside a container.
+    AddInnerAddress {
+        /// The container.
+        container: ContainerId,
+        /// The interface inside.
+        link: LinkName,
+        /// The address with the subnet's prefix length.
+        addr: IpNet,
+    },
+    /// Bring an interface inside a container up.
+    RaiseInnerLink {
+        /// The container.
+        container: ContainerId,
+        /// The interface inside.
+        link: LinkName,
+    },
+    /// Set the default route inside a container.
+    AddDefaultRoute {
+        /// The container.
+        container: ContainerId,
+        /// The interface inside.
+        link: LinkName,
+        /// The gateway.
+        via: IpAddr,
+    },
+    /// Take a cable out of use: out of the bridge and down. It is deleted
+    /// later, in the background, because deleting waits for the kernel. Gone
+    /// already counts as done.
+    RetireCable {
+        /// The host's end.
+        link: Owned,
+    },
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MakeBridge { link, mac, mark: _ } => write!(f, "make bridge {link} ({mac})"),
+            Self::AddAddress { link, addr } => write!(f, "add address {addr} to {link}"),
+            Self::RemoveAddress { link, addr } => {
+                write!(f, "remove address {addr} from {}", link.link())
+            }
+            Self::RaiseLink { link } => write!(f, "bring {link} up"),
+            Self::RemoveBridge { link } => write!(f, "remove bridge {}", link.link()),
+            Self::RaiseLoopback { container } => {
+                write!(f, "bring the loopback of container {container} up")
+            }
+            Self::MakeCable { cable, mark: _ } => write!(
+                f,
+                "make cable {}, its end {} in container {}",
+                cable.host, cable.inner, cable.container
+            ),
+            Self::Plug { link, bridge } => write!(f, "plug {link} into {bridge}"),
+            Self::AddInnerAddress { container, link, addr } => {
+                write!(f, "add address {addr} to {link} of container {container}")
+            }
+            Self::RaiseInnerLink { container, link } => {
+                write!(f, "bring {link} of container {container} up")
+            }
+            Self::AddDefaultRoute { container, link, via } => write!(
+                f,
+                "set the {} default route of container {container} to {via} on {link}",
+                Family::of(*via).protocol()
+            ),
+            Self::RetireCable { link } => write!(f, "unplug cable {}", link.link()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_read_back_and_strangers_are_none() {
+        for text in ["kleene:main:network:2f1dc29b8f36", "kleene:a-1:endpoint:2f1dc29b8f36"] {
+            assert_eq!(Mark::parse(text).expect(text).to_string(), text);
+        }
+        for text in [
+            "",
+            "kleene",
+            "kleene:main:network:",
+            "kleene:main:network:123456789012",
+            "kleene:main:thing:2f1dc29b8f36",
+            "kleene:main:network:2f1dc29b8f36:x",
+            "kleene:Main:network:2f1dc29b8f36",
+            "my uplink",
+        ] {
+            assert_eq!(Mark::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! All that can be asked of the engine, all that can happen to it, and all
+//! that it asks of others.
+
+use std::sync::Arc;
+
+use kleene_model::api::{
+    ContainerConfig, EndPointConfig, ExecConfig, ExecStartConfig, NetworkConfig, Window,
+};
+use kleene_model::{Container, ContainerId, ExecId, LinkName, Refusal};
+
+use crate::change::Owned;
+
+/// Which request a reply belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// Everything a client can ask for that changes something. Reading goes
+/// through [`crate::view`] on a snapshot and never waits here.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Make a network. Allowed always.
+    NetworkCreate(NetworkConfig),
+    /// Remove a network, its endpoints first.
+    NetworkRemove {
+        /// Id prefix or name.
+        network: String,
+    },
+    /// Remove the networks without endpoints.
+    NetworkPrune,
+    /// Connect a stopped container to a network.
+    NetworkConnect(EndPointConfig),
+    /// Disconnect a container from a network.
+    NetworkDisconnect {
+        /// Id prefix or name.
+        network: String,
+        /// Id prefix or name.
+        container: String,
+    },
+    /// Make a container, stopped.
+    ContainerCreate(ContainerConfig),
+    /// Change what a container's next execution will be.
+    ContainerUpdate {
+        /// Id prefix or name.
+        container: String,
+        /// The fields to change.
+        config: Box<ContainerConfig>,
+    },
+    /// Remove a stopped container.
+    ContainerRemove {
+        /// Id prefix or name.
+        container: String,
+    },
+    /// Remove the stopped containers that are not kept.
+    ContainerPrune,
+    /// Stop a container: its stop signal, then after the grace everything.
+    ContainerStop {
+        /// Id prefix or name.
+        container: String,
+        /// Milliseconds between the signal and the end.
+        grace_ms: u64,
+    },
+    /// Make an execution, not started.
+    ExecCreate(ExecConfig),
+    /// Start an execution, and its container where that is allowed.
+    ExecStart(ExecStartConfig),
+    /// Stop an execution, or its whole container.
+    ExecStop {
+        /// The whole id.
+        exec: String,
+        /// KILL in place of TERM.
+        force: bool,
+        /// The container with it.
+        container: bool,
+    },
+    /// The window of an execution's terminal has changed.
+    ExecResize {
+        /// The whole id.
+        exec: String,
+        /// The new size.
+        window: Window,
+    },
+    /// The attached client of an execution is gone.
+    ClientGone {
+        /// The execution.
+        exec: ExecId,
+    },
+}
+
+/// Something that happened to a container's processes or to the host.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The supervisor has made the namespaces; its network namespace, if it
+    /// has one of its own, can be reached.
+    Prepared {
+        /// The container.
+        container: ContainerId,
+    },
+    /// The supervisor has started the holder.
+    Launched {
+        /// The container.
+        container: ContainerId,
+        /// The holder's pid on the host.
+        pid: u32,
+    },
+    /// Preparing or launching failed; nothing of the container runs.
+    StartFailed {
+        /// The container.
+        container: ContainerId,
+        /// Why, in one line.
+        why: String,
+    },
+    /// The first process of an execution runs.
+    ExecStarted {
+        /// The execution.
+        exec: ExecId,
+    },
+    /// The first process of an execution could not be started.
+    ExecFailed {
+        /// The execution.
+        exec: ExecId,
+        /// Why, in one line.
+        why: String,
+        /// 127 not found, 126 not executable, 125 anything else.
+        exit_code: i32,
+    },
+    /// The first process of an execution has ended.
+    ExecExited {
+        /// The execution.
+        exec: ExecId,
+        /// Exit code, or 128 + signal.
+        code: i32,
+        /// Whether nothing else runs in the container.
+        last: bool,
+    },
+    /// No process of the container is left.
+    Ended {
+        /// The container.
+        container: ContainerId,
+    },
+    /// After a restart of the daemon: the supervisor was found, with these
+    /// executions still running.
+    Adopted {
+        /// The container.
+        container: ContainerId,
+        /// The holder's pid on the host; `None` when it was not yet launched.
+        pid: Option<u32>,
+        /// The executions whose first process runs.
+        running: Vec<ExecId>,
+    },
+    /// Links that were taken out of use are gone.
+    Swept {
+        /// Their names.
+        links: Vec<LinkName>,
+    },
+}
+
+/// What the engine is told.
+#[derive(Debug)]
+pub enum Input {
+    /// A client's request.
+    Command(Box<Command>, Token),
+    /// Something happened.
+    Event(Event),
+}
+
+/// What a command answers when it was not refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The object's id.
+    Id(String),
+    /// Several ids.
+    Ids(Vec<String>),
+    /// Nothing to say.
+    Done,
+}
+
+/// What shall be run in a container, every default filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecSpec {
+    /// The execution.
+    pub exec: ExecId,
+    /// The container.
+    pub container: ContainerId,
+    /// The command.
+    pub argv: Vec<String>,
+    /// The whole environment.
+    pub env: Vec<String>,
+    /// The user, to be looked up inside the image.
+    pub user: String,
+    /// The working directory.
+    pub workdir: String,
+    /// Whether it gets a terminal.
+    pub tty: bool,
+    /// The terminal's first size.
+    pub window: Option<Window>,
+}
+
+/// Work that takes time, for others to do; it comes back as an [`Event`].
+#[derive(Debug, Clone)]
+pub enum Job {
+    /// Make the container's directories, start its supervisor, have the
+    /// namespaces made. Answer: `Prepared` or `StartFailed`.
+    Prepare {
+        /// The container as it stands.
+        container: Arc<Container>,
+    },
+    /// The network stands: start the holder. Answer: `Launched` or
+    /// `StartFailed`.
+    Launch {
+        /// The container.
+        container: ContainerId,
+    },
+    /// Start an execution. Answer: `ExecStarted` or `ExecFailed`.
+    StartExec(Box<ExecSpec>),
+    /// Send TERM or KILL to the first process of an execution.
+    SignalExec {
+        /// The execution.
+        exec: ExecId,
+        /// Its container.
+        container: ContainerId,
+        /// KILL in place of TERM.
+        force: bool,
+    },
+    /// Set the window of an execution's terminal.
+    Resize {
+        /// The execution.
+        exec: ExecId,
+        /// Its container.
+        container: ContainerId,
+        /// The new size.
+        window: Window,
+    },
+    /// Stop the container. Answer: `Ended`.
+    Stop {
+        /// The container.
+        container: ContainerId,
+        /// Milliseconds between the signal and the end.
+        grace_ms: u64,
+    },
+    /// Kill all of the container at once, also before it was launched.
+    /// Answer: `Ended`.
+    Kill {
+        /// The container.
+        container: ContainerId,
+    },
+    /// Delete the container's files.
+    Discard {
+        /// The container.
+        container: ContainerId,
+    },
+    /// Find the container's supervisor after a restart of the daemon. Answer:
+    /// `Adopted` and what happened meanwhile, or `Ended`.
+    Adopt {
+        /// The container.
+        container: ContainerId,
+    },
+    /// Delete links that are out of use. Answer: `Swept`.
+    Sweep {
+        /// The links.
+        links: Vec<Owned>,
+    },
+}
+
+/// What the engine wants done after an input.
+#[derive(Debug)]
+pub enum Effect {
+    /// Answer a request.
+    Reply(Token, Result<Outcome, Refusal>),
+    /// Start a job.
+    Job(Job),
+}

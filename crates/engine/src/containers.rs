@@ -1,0 +1,424 @@
+//! The verbs of containers, and what happens to them.
+
+use std::sync::Arc;
+
+use kleene_model::api::{ContainerConfig, MountPointConfig, MountType};
+use kleene_model::container::merge_env;
+use kleene_model::{
+    Container, ContainerId, ContainerName, Driver, EndpointId, ExecId, ExecutionState, Image,
+    Mount, Refusal, RunState, matrix,
+};
+
+use crate::command::{Effect, Job, Outcome, Token};
+use crate::engine::{Engine, Given, end_in};
+use crate::host::Host;
+use crate::lookup;
+use crate::state::State;
+use crate::store::{Durability, Store};
+
+fn unsupported(what: impl Into<String>) -> Refusal {
+    Refusal::Unsupported { what: what.into() }
+}
+
+impl<H: Host, S: Store> Engine<H, S> {
+    /// Makes a container.
+    pub(crate) fn container_create(
+        &mut self,
+        config: ContainerConfig,
+        given: &mut Given<'_>,
+    ) -> Result<Outcome, Refusal> {
+        let ContainerConfig {
+            name,
+            image,
+            cmd,
+            user,
+            env,
+            mounts,
+            jail_param,
+            network_driver,
+            public_ports,
+            restart_policy,
+            persist,
+        } = config;
+        let mut next = self.state.clone();
+        let id = given.container_id(&next);
+        let name = match name.as_deref() {
+            None | Some("") => ContainerName::parse(&id.to_string())?,
+            Some(text) => ContainerName::parse(text)?,
+        };
+        let image = self.image(image.as_deref().unwrap_or_default())?.clone();
+        permit_name(&next, &name, None)?;
+        if public_ports.is_some_and(|ports| !ports.is_empty()) {
+            matrix::publish(network_driver)?;
+            return Err(unsupported("published ports"));
+        }
+        permit_driver(network_driver)?;
+        permit_jail_parameters(jail_param.as_deref())?;
+        permit_restart_policy(restart_policy.as_deref())?;
+        let env = env.unwrap_or_default();
+        check_env(&env)?;
+        let mounts = mounts.unwrap_or_default();
+        let mounts = mounts.into_iter().map(mount).collect::<Result<Vec<_>, _>>()?;
+        let sequence = next.next_sequence();
+        next.put_container(Arc::new(Container {
+            id,
+            name,
+            image: image.id,
+            cmd: cmd.filter(|cmd| !cmd.is_empty()).unwrap_or(image.cmd),
+            user: user.filter(|user| !user.is_empty()).unwrap_or(image.user),
+            env: merge_env(&image.env, &env),
+            driver: network_driver,
+            mounts,
+            persist: persist.unwrap_or(false),
+            created: given.now.clone(),
+            sequence,
+            run: RunState::Stopped,
+            pid: None,
+        }));
+        self.commit(next, Durability::Disk)?;
+        Ok(Outcome::Id(id.to_string()))
+    }
+
+    /// Finds an image.
+    pub(crate) fn image(&self, reference: &str) -> Result<&Image, Refusal> {
+        self.images
+            .iter()
+            .find(|image| image.answers_to(reference))
+            .ok_or_else(|| Refusal::NoSuchImage { reference: reference.to_owned() })
+    }
+
+    /// Changes the fields that are present and not null.
+    pub(crate) fn container_update(
+        &mut self,
+        ident: &str,
+        config: ContainerConfig,
+    ) -> Result<Outcome, Refusal> {
+        // Image, mounts, driver and ports are fixed at creation: 0.1.1 ignores
+        // them here, and its client sends them.
+        let ContainerConfig {
+            name,
+            image: _,
+            cmd,
+            user,
+            env,
+            mounts: _,
+            jail_param,
+            network_driver: _,
+            public_ports: _,
+            restart_policy,
+            persist,
+        } = config;
+        let id = lookup::container(&self.state, ident)
+            .map_err(|refusal| match refusal {
+                Refusal::ContainerNotFound => {
+                    Refusal::ContainerToUpdateNotFound { ident: ident.to_owned() }
+                }
+                other => other,
+            })?
+            .id;
+        let name = name.as_deref().map(ContainerName::parse).transpose()?;
+        if let Some(name) = &name {
+            permit_name(&self.state, name, Some(id))?;
+        }
+        permit_jail_parameters(jail_param.as_deref())?;
+        permit_restart_policy(restart_policy.as_deref())?;
+        check_env(env.as_deref().unwrap_or_default())?;
+        let mut next = self.state.clone();
+        next.edit_container(id, |container| {
+            if let Some(name) = name {
+                container.name = name;
+            }
+            if let Some(cmd) = cmd.filter(|cmd| !cmd.is_empty()) {
+                container.cmd = cmd;
+            }
+            if let Some(user) = user.filter(|user| !user.is_empty()) {
+                container.user = user;
+            }
+            if let Some(env) = env {
+                container.env = merge_env(&container.env, &env);
+            }
+            if let Some(persist) = persist {
+                container.persist = persist;
+            }
+        });
+        self.commit(next, Durability::Disk)?;
+        Ok(Outcome::Id(id.to_string()))
+    }
+
+    /// Removes a stopped container with its endpoints and files.
+    pub(crate) fn container_remove(&mut self, ident: &str) -> Result<Outcome, Refusal> {
+        let container = lookup::container(&self.state, ident).map_err(|refusal| match refusal {
+            Refusal::ContainerNotFound => Refusal::ContainerToRemoveNotFound,
+            other => other,
+        })?;
+        if container.run != RunState::Stopped {
+            return Err(Refusal::RunningCannotBeRemoved);
+        }
+        let id = container.id;
+        let mut next = self.state.clone();
+        remove_container(&mut next, id);
+        self.commit(next, Durability::Disk)?;
+        self.effects.push(Effect::Job(Job::Discard { container: id }));
+        Ok(Outcome::Id(id.to_string()))
+    }
+
+    /// Removes the stopped containers that are not to be kept, oldest first.
+    pub(crate) fn container_prune(&mut self) -> Result<Outcome, Refusal> {
+        let mut stopped: Vec<&Arc<Container>> = self
+            .state
+            .containers()
+            .filter(|container| container.run == RunState::Stopped && !container.persist)
+            .collect();
+        stopped.sort_by_key(|container| container.sequence);
+        let ids: Vec<ContainerId> = stopped.iter().map(|container| container.id).collect();
+        let mut next = self.state.clone();
+        for id in &ids {
+            remove_container(&mut next, *id);
+        }
+        self.commit(next, Durability::Disk)?;
+        for container in &ids {
+            self.effects.push(Effect::Job(Job::Discard { container: *container }));
+        }
+        Ok(Outcome::Ids(ids.iter().map(ToString::to_string).collect()))
+    }
+
+    /// Stops a container; the answer comes when it has ended.
+    pub(crate) fn container_stop(
+        &mut self,
+        ident: &str,
+        grace_ms: u64,
+        token: Token,
+    ) -> Result<Option<Outcome>, Refusal> {
+        let container = lookup::container(&self.state, ident)?;
+        let id = container.id;
+        self.stop(id, grace_ms)?;
+        self.stopping.entry(id).or_default().push((token, id.to_string()));
+        Ok(None)
+    }
+
+    /// Has a container stopped, whatever it is doing.
+    pub(crate) fn stop(&mut self, id: ContainerId, grace_ms: u64) -> Result<(), Refusal> {
+        let run = self.state.container(id).map_or(RunState::Stopped, |container| container.run);
+        let job = match run {
+            RunState::Stopped => return Err(Refusal::NotRunning),
+            // Nothing of the user's runs yet, so there is nothing to ask.
+            RunState::Preparing | RunState::Launching => Job::Kill { container: id },
+            // A second stop may be the less patient one.
+            RunState::Running | RunState::Stopping => Job::Stop { container: id, grace_ms },
+        };
+        if run == RunState::Running {
+            self.set_run(id, RunState::Stopping)?;
+        }
+        self.effects.push(Effect::Job(job));
+        Ok(())
+    }
+
+    /// Writes down where a container is in its life.
+    pub(crate) fn set_run(&mut self, id: ContainerId, run: RunState) -> Result<(), Refusal> {
+        let mut next = self.state.clone();
+        next.edit_container(id, |container| container.run = run);
+        self.commit(next, Durability::Process)
+    }
+
+    /// The namespaces are there: now the network, then the first command.
+    pub(crate) fn prepared(&mut self, id: ContainerId) {
+        let Some(container) = self.state.container(id).cloned() else {
+            return self.effects.push(Effect::Job(Job::Kill { container: id }));
+        };
+        if container.run != RunState::Preparing {
+            return;
+        }
+        if container.driver == Driver::Vnet {
+            self.actual.enter(id, false);
+        }
+        match self.raise_network(&container) {
+            Ok(()) => self.effects.push(Effect::Job(Job::Launch { container: id })),
+            Err(refusal) => {
+                self.refuse_pending(id, &refusal);
+                self.effects.push(Effect::Job(Job::Kill { container: id }));
+            }
+        }
+    }
+
+    /// Gives every endpoint of the container what it needs on the host, before
+    /// anything runs in it.
+    fn raise_network(&mut self, container: &Container) -> Result<(), Refusal> {
+        let mut next = self.state.clone();
+        let endpoints: Vec<EndpointId> = next.endpoints_of(container.id).map(|e| e.id).collect();
+        for endpoint in endpoints {
+            match container.driver {
+                Driver::Vnet => {
+                    let actual = &self.actual;
+                    let free = |n| !actual.knows(&kleene_model::LinkName::cable_host(n));
+                    let cable = next.take_cable(free);
+                    next.set_cable(endpoint, cable);
+                }
+                Driver::Ipnet | Driver::Host | Driver::Disabled => {}
+            }
+        }
+        next.edit_container(container.id, |c| c.run = RunState::Launching);
+        self.commit(next, Durability::Process)
+    }
+
+    /// The holder runs: start what was asked for.
+    pub(crate) fn launched(&mut self, id: ContainerId, pid: u32) {
+        let mut next = self.state.clone();
+        next.edit_container(id, |container| {
+            container.run = RunState::Running;
+            container.pid = Some(pid);
+        });
+        if let Err(refusal) = self.commit(next, Durability::Process) {
+            self.refuse_pending(id, &refusal);
+            return self.effects.push(Effect::Job(Job::Kill { container: id }));
+        }
+        let pending = self.pending.remove(&id).unwrap_or_default();
+        for exec in pending {
+            self.launch_exec(exec);
+        }
+    }
+
+    /// The container could not be started: the state of before is back.
+    pub(crate) fn start_failed(&mut self, id: ContainerId, why: &str) {
+        self.refuse_pending(id, &Refusal::StartFailed { why: why.to_owned() });
+        self.ended(id);
+    }
+
+    /// No process of the container is left.
+    pub(crate) fn ended(&mut self, id: ContainerId) {
+        self.refuse_pending(id, &Refusal::NotRunning);
+        let mut next = self.state.clone();
+        end_in(&mut next, id);
+        // The kernel takes the cable away with the namespace; a failure here
+        // leaves a link that the next full look finds.
+        let refused = self.commit(next, Durability::Process).err();
+        if refused.is_some() {
+            self.mark_ended(id);
+        }
+        self.actual.leave(id);
+        for (token, answer) in self.stopping.remove(&id).unwrap_or_default() {
+            self.effects.push(Effect::Reply(token, Ok(Outcome::Id(answer))));
+        }
+    }
+
+    /// A container that outlived the daemon is ours again.
+    pub(crate) fn adopted(&mut self, id: ContainerId, pid: Option<u32>, running: &[ExecId]) {
+        let Some(container) = self.state.container(id).cloned() else {
+            return self.effects.push(Effect::Job(Job::Kill { container: id }));
+        };
+        if container.driver == Driver::Vnet {
+            self.actual.enter(id, pid.is_some());
+        }
+        // Its first command had not been started: whoever asked is gone.
+        if pid.is_none() || running.is_empty() && !container.run.is_running() {
+            return self.effects.push(Effect::Job(Job::Kill { container: id }));
+        }
+        let mut next = self.state.clone();
+        next.edit_container(id, |c| {
+            c.pid = pid;
+            if c.run != RunState::Stopping {
+                c.run = RunState::Running;
+            }
+        });
+        let lost: Vec<ExecId> = next
+            .executions_of(id)
+            .filter(|exec| exec.state == ExecutionState::Starting && !running.contains(&exec.id))
+            .map(|exec| exec.id)
+            .collect();
+        for exec in lost {
+            next.edit_execution(exec, |e| {
+                e.state = ExecutionState::Exited { code: 125, last: false }
+            });
+        }
+        for exec in running {
+            next.edit_execution(*exec, |e| e.state = ExecutionState::Running);
+        }
+        // Links that went missing while the daemon was away come back here.
+        for endpoint in next.endpoints_of(id).cloned().collect::<Vec<_>>() {
+            next.put_endpoint(endpoint);
+        }
+        if self.commit(next, Durability::Process).is_err() {
+            self.effects.push(Effect::Job(Job::Kill { container: id }));
+        }
+    }
+}
+
+fn remove_container(state: &mut State, id: ContainerId) {
+    let endpoints: Vec<EndpointId> = state.endpoints_of(id).map(|e| e.id).collect();
+    for endpoint in endpoints {
+        state.remove_endpoint(endpoint);
+    }
+    state.remove_container(id);
+}
+
+fn permit_name(
+    state: &State,
+    name: &ContainerName,
+    own: Option<ContainerId>,
+) -> Result<(), Refusal> {
+    match state.container_named(name.as_str()) {
+        Some(other) if Some(other.id) != own => Err(Refusal::ContainerNameTaken {
+            name: name.to_string(),
+            holder: other.id.to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// What this version does; the rest is refused by name.
+fn permit_driver(driver: Driver) -> Result<(), Refusal> {
+    match driver {
+        Driver::Host | Driver::Vnet => Ok(()),
+        Driver::Ipnet | Driver::Disabled => Err(unsupported(format!(
+            "the network driver '{driver}': use --driver vnet or --driver host"
+        ))),
+    }
+}
+
+fn permit_jail_parameters(parameters: Option<&[String]>) -> Result<(), Refusal> {
+    match parameters.unwrap_or_default() {
+        [] => Ok(()),
+        [first, ..] => Err(unsupported(format!("the jail parameter '{first}' on this system"))),
+    }
+}
+
+fn permit_restart_policy(policy: Option<&str>) -> Result<(), Refusal> {
+    match policy {
+        None | Some("no" | "") => Ok(()),
+        Some(other) => Err(unsupported(format!("the restart policy '{other}'"))),
+    }
+}
+
+/// `NAME=value`, without a NUL, which no system can pass on.
+pub(crate) fn check_env(env: &[String]) -> Result<(), Refusal> {
+    let bad = |entry: &&String| {
+        entry.split_once('=').is_none_or(|(name, _)| name.is_empty()) || entry.contains('\0')
+    };
+    match env.iter().find(bad) {
+        Some(entry) => Err(Refusal::InvalidEnv { entry: entry.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn mount(config: MountPointConfig) -> Result<Mount, Refusal> {
+    let MountPointConfig { kind, destination, source, read_only } = config;
+    let invalid = |why: &str| Refusal::InvalidMount {
+        mount: format!("{source}:{destination}"),
+        why: why.to_owned(),
+    };
+    match kind {
+        MountType::Volume => return Err(unsupported(format!("volumes ('{source}')"))),
+        MountType::Nullfs => {}
+    }
+    for (path, what) in [(&source, "source"), (&destination, "destination")] {
+        if !path.starts_with('/') || path.contains('\0') {
+            return Err(invalid(&format!("the {what} is no absolute path")));
+        }
+    }
+    if destination.split('/').any(|part| part == "..") {
+        return Err(invalid("the destination contains '..'"));
+    }
+    if destination.split('/').all(|part| part.is_empty() || part == ".") {
+        return Err(invalid("the destination is the container's root"));
+    }
+    Ok(Mount { source, destination, read_only })
+}

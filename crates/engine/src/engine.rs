@@ -1,0 +1,315 @@
+//! The engine: one input at a time in, effects out. It never waits.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kleene_model::{
+    ContainerId, EndpointId, ExecId, Execution, ExecutionState, Image, InstanceName, NetworkId,
+    Refusal, RunState,
+};
+
+use crate::actual::Actual;
+use crate::change::{Change, Owned};
+use crate::command::{Command, Effect, Event, Input, Job, Outcome, Token};
+use crate::host::{ApplyError, Host, HostError, chain};
+use crate::plan::{Scope, plan};
+use crate::state::State;
+use crate::store::{Durability, Key, Store, StoreError, Write};
+
+/// What the engine may not find out itself: time and randomness.
+pub struct Given<'a> {
+    /// Now, RFC 3339 in UTC with microseconds.
+    pub now: String,
+    /// Six random bytes.
+    pub draw: &'a mut dyn FnMut() -> [u8; 6],
+}
+
+impl Given<'_> {
+    fn id<T>(&mut self, make: fn([u8; 6]) -> Option<T>, taken: impl Fn(&T) -> bool) -> T {
+        loop {
+            if let Some(id) = make((self.draw)()).filter(|id| !taken(id)) {
+                return id;
+            }
+        }
+    }
+
+    pub(crate) fn network_id(&mut self, state: &State) -> NetworkId {
+        self.id(NetworkId::from_bytes, |id| state.network(*id).is_some())
+    }
+
+    pub(crate) fn container_id(&mut self, state: &State) -> ContainerId {
+        self.id(ContainerId::from_bytes, |id| state.container(*id).is_some())
+    }
+
+    pub(crate) fn endpoint_id(&mut self, state: &State) -> EndpointId {
+        self.id(EndpointId::from_bytes, |id| state.endpoint(*id).is_some())
+    }
+
+    pub(crate) fn exec_id(&mut self, state: &State) -> ExecId {
+        self.id(ExecId::from_bytes, |id| state.execution(*id).is_some())
+    }
+}
+
+/// Why the engine could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store cannot be read or written.
+    #[error("cannot take over the stored state")]
+    Store(#[source] StoreError),
+    /// The kernel does not answer.
+    #[error("cannot look at the host's network")]
+    Host(#[source] HostError),
+}
+
+/// Every decision of one daemon.
+pub struct Engine<H, S> {
+    pub(crate) host: H,
+    pub(crate) store: S,
+    pub(crate) state: State,
+    pub(crate) actual: Actual,
+    pub(crate) instance: InstanceName,
+    pub(crate) images: Vec<Image>,
+    /// Who waits for an execution to start.
+    pub(crate) starting: BTreeMap<ExecId, Vec<Token>>,
+    /// Who waits for a container to end.
+    pub(crate) stopping: BTreeMap<ContainerId, Vec<(Token, String)>>,
+    /// The executions to start once their container runs, with their window.
+    pub(crate) pending: BTreeMap<ContainerId, Vec<crate::executions::Pending>>,
+    pub(crate) effects: Vec<Effect>,
+}
+
+impl<H: Host, S: Store> Engine<H, S> {
+    /// Takes over what the store holds. `same_boot` tells whether the host is
+    /// still up since it was written: then containers may still run and are
+    /// adopted, else none does.
+    ///
+    /// Networks that cannot be brought back do not keep the engine from
+    /// starting: the failures are returned beside it.
+    ///
+    /// # Errors
+    /// When store or kernel do not answer at all.
+    pub fn start(
+        host: H,
+        store: S,
+        instance: InstanceName,
+        same_boot: bool,
+    ) -> Result<(Self, Vec<Effect>, Option<ApplyError>), StartError> {
+        let mut engine = Self {
+            host,
+            store,
+            state: State::default(),
+            actual: Actual::new(),
+            instance,
+            images: vec![Image::host_usr()],
+            starting: BTreeMap::new(),
+            stopping: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            effects: Vec::new(),
+        };
+        engine.state = State::from_records(engine.store.load().map_err(StartError::Store)?);
+        engine.actual = engine.host.observe().map_err(StartError::Host)?;
+        engine.take_over(same_boot).map_err(StartError::Store)?;
+        let failure = engine.converge().err();
+        let effects = std::mem::take(&mut engine.effects);
+        Ok((engine, effects, failure))
+    }
+
+    /// Containers of an earlier boot have stopped; those of this one are
+    /// looked for.
+    fn take_over(&mut self, same_boot: bool) -> Result<(), StoreError> {
+        let alive: Vec<ContainerId> = self
+            .state
+            .containers()
+            .filter(|container| container.run != RunState::Stopped)
+            .map(|container| container.id)
+            .collect();
+        for container in alive {
+            if same_boot {
+                self.effects.push(Effect::Job(Job::Adopt { container }));
+            } else {
+                self.mark_ended(container);
+            }
+        }
+        let writes = self.writes();
+        self.store.write(&writes, Durability::Process)
+    }
+
+    /// Brings the kernel to the desired state, whatever is there.
+    ///
+    /// # Errors
+    /// The first change that was refused.
+    fn converge(&mut self) -> Result<(), ApplyError> {
+        let changes = plan(Scope::All, &self.actual, &self.state, &self.instance);
+        self.carry_out(&changes)
+    }
+
+    /// The desired state, for readers: a snapshot that costs nothing.
+    pub fn snapshot(&self) -> State {
+        self.state.clone()
+    }
+
+    /// The images there are.
+    pub fn images(&self) -> &[Image] {
+        &self.images
+    }
+
+    /// Handles one input.
+    pub fn handle(&mut self, input: Input, given: &mut Given<'_>) -> Vec<Effect> {
+        match input {
+            Input::Command(command, token) => {
+                let now = self.command(*command, token, given);
+                if let Some(answer) = now.transpose() {
+                    self.effects.push(Effect::Reply(token, answer));
+                }
+            }
+            Input::Event(event) => self.event(event),
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// `Ok(None)`: the answer comes with an event.
+    fn command(
+        &mut self,
+        command: Command,
+        token: Token,
+        given: &mut Given<'_>,
+    ) -> Result<Option<Outcome>, Refusal> {
+        let done = match command {
+            Command::NetworkCreate(config) => self.network_create(config, given)?,
+            Command::NetworkRemove { network } => self.network_remove(&network)?,
+            Command::NetworkPrune => self.network_prune()?,
+            Command::NetworkConnect(config) => self.network_connect(&config, given)?,
+            Command::NetworkDisconnect { network, container } => {
+                self.network_disconnect(&network, &container)?
+            }
+            Command::ContainerCreate(config) => self.container_create(config, given)?,
+            Command::ContainerUpdate { container, config } => {
+                self.container_update(&container, *config)?
+            }
+            Command::ContainerRemove { container } => self.container_remove(&container)?,
+            Command::ContainerPrune => self.container_prune()?,
+            Command::ContainerStop { container, grace_ms } => {
+                return self.container_stop(&container, grace_ms, token);
+            }
+            Command::ExecCreate(config) => self.exec_create(config, given)?,
+            Command::ExecStart(config) => return self.exec_start(&config, token),
+            Command::ExecStop { exec, force, container } => {
+                return self.exec_stop(&exec, force, container, token);
+            }
+            Command::ExecResize { exec, window } => self.exec_resize(&exec, window)?,
+            Command::ClientGone { exec } => self.client_gone(exec),
+        };
+        Ok(Some(done))
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Prepared { container } => self.prepared(container),
+            Event::Launched { container, pid } => self.launched(container, pid),
+            Event::StartFailed { container, why } => self.start_failed(container, &why),
+            Event::ExecStarted { exec } => self.exec_started(exec),
+            Event::ExecFailed { exec, why, exit_code } => self.exec_failed(exec, &why, exit_code),
+            Event::ExecExited { exec, code, last } => self.exec_exited(exec, code, last),
+            Event::Ended { container } => self.ended(container),
+            Event::Adopted { container, pid, running } => self.adopted(container, pid, &running),
+            Event::Swept { links } => self.actual.forget_retired(&links),
+        }
+    }
+
+    /// The one way in which the state changes: write it down, plan, apply,
+    /// keep the picture true. When the kernel refuses, the same road leads
+    /// back to the state of before.
+    ///
+    /// # Errors
+    /// The store's or the kernel's refusal, and what could not be undone.
+    pub(crate) fn commit(&mut self, next: State, durability: Durability) -> Result<(), Refusal> {
+        let before = std::mem::replace(&mut self.state, next);
+        let touched = self.state.take_touched();
+        if let Err(err) = self.store.write(&self.writes_of(&touched), durability) {
+            self.state = before;
+            return Err(Refusal::Host { what: chain(&err) });
+        }
+        let changes = plan(Scope::Touched(&touched), &self.actual, &self.state, &self.instance);
+        self.carry_out(&changes).map_err(|err| {
+            let mut what = chain(&err);
+            if let Err(undo) = self.roll_back(before, &touched, durability) {
+                what = format!("{what}; and the state of before could not be restored: {undo}");
+            }
+            Refusal::Host { what }
+        })
+    }
+
+    fn roll_back(
+        &mut self,
+        before: State,
+        touched: &BTreeSet<Key>,
+        durability: Durability,
+    ) -> Result<(), String> {
+        self.state = before;
+        let written = self.store.write(&self.writes_of(touched), durability);
+        let seen = self.host.observe().map_err(|err| chain(&err))?;
+        self.actual = seen.with_containers_of(&self.actual);
+        let changes = plan(Scope::Touched(touched), &self.actual, &self.state, &self.instance);
+        self.carry_out(&changes).map_err(|err| chain(&err))?;
+        written.map_err(|err| chain(&err))
+    }
+
+    /// Applies a plan and draws it into the picture; cables that went out of
+    /// use are deleted in the background.
+    fn carry_out(&mut self, changes: &[Change]) -> Result<(), ApplyError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let applied = self.host.apply(changes);
+        let done = applied.as_ref().map_or_else(|err| err.done, |()| changes.len());
+        let mut retired: Vec<Owned> = Vec::new();
+        for change in changes.iter().take(done) {
+            self.actual.absorb(change);
+            if let Change::RetireCable { link } = change {
+                retired.push(link.clone());
+            }
+        }
+        if !retired.is_empty() {
+            self.effects.push(Effect::Job(Job::Sweep { links: retired }));
+        }
+        applied
+    }
+
+    fn writes_of(&self, keys: &BTreeSet<Key>) -> Vec<Write> {
+        keys.iter().map(|key| (*key, self.state.record(*key))).collect()
+    }
+
+    fn writes(&mut self) -> Vec<Write> {
+        let touched = self.state.take_touched();
+        self.writes_of(&touched)
+    }
+
+    /// Draws a container that has ended into the state: no process, no cable,
+    /// its executions over.
+    pub(crate) fn mark_ended(&mut self, container: ContainerId) {
+        end_in(&mut self.state, container);
+    }
+}
+
+/// The same for any state.
+pub(crate) fn end_in(state: &mut State, container: ContainerId) {
+    let executions: Vec<std::sync::Arc<Execution>> =
+        state.executions_of(container).cloned().collect();
+    for execution in executions {
+        match execution.state {
+            ExecutionState::Running | ExecutionState::Starting => {
+                // What nobody reported was killed with the container.
+                let state_now = ExecutionState::Exited { code: 137, last: true };
+                state.edit_execution(execution.id, |e| e.state = state_now);
+            }
+            ExecutionState::Created | ExecutionState::Exited { .. } => {}
+        }
+    }
+    let endpoints: Vec<EndpointId> = state.endpoints_of(container).map(|e| e.id).collect();
+    for endpoint in endpoints {
+        state.set_cable(endpoint, None);
+    }
+    state.edit_container(container, |c| {
+        c.run = RunState::Stopped;
+        c.pid = None;
+    });
+}

@@ -1,0 +1,65 @@
+//! What the engine asks of a host's kernel.
+
+use crate::actual::{Actual, HostRoute};
+use crate::change::Change;
+
+/// Why the host could not be asked or changed. The source is the kernel's or
+/// the tool's own word.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {what}")]
+pub struct HostError {
+    /// What was attempted: `list the links`, `open a netlink socket`.
+    pub what: String,
+    /// What the kernel said.
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// Why a batch of changes could not be applied. Changes before it stand.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {change}")]
+pub struct ApplyError {
+    /// How many changes of the batch were applied before it; more may have
+    /// been, where the kernel takes several at once: observe.
+    pub done: usize,
+    /// The change that failed.
+    pub change: Box<Change>,
+    /// What the kernel said.
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// The kernel of a host, as far as networks and endpoints go.
+pub trait Host {
+    /// Looks at everything.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    fn observe(&mut self) -> Result<Actual, HostError>;
+
+    /// The host's routes of both families, without those of Kleene's own links
+    /// and without local, link-local and multicast ones.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    fn routes(&mut self) -> Result<Vec<HostRoute>, HostError>;
+
+    /// Carries changes out, in order.
+    ///
+    /// # Errors
+    /// The first change that was refused.
+    fn apply(&mut self, changes: &[Change]) -> Result<(), ApplyError>;
+}
+
+/// An error and all its sources in one line, each said once.
+#[must_use]
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}

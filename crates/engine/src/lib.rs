@@ -1,0 +1,30 @@
+//! Every decision of Kleene, as a state machine without sockets, files,
+//! processes or clocks.
+//!
+//! [`Engine::handle`] takes one [`Input`] and answers with [`Effect`]s. Every
+//! change of state goes through `Engine::commit`.
+#![forbid(unsafe_code)]
+
+pub mod actual;
+pub mod change;
+pub mod command;
+mod containers;
+mod engine;
+mod executions;
+pub mod host;
+mod ipam;
+mod lookup;
+mod networks;
+mod plan;
+mod pool;
+mod state;
+pub mod store;
+pub mod view;
+
+pub use command::{Command, Effect, Event, ExecSpec, Input, Job, Outcome, Token};
+pub use engine::{Engine, Given, StartError};
+pub use executions::DEFAULT_GRACE_MS;
+pub use host::Host;
+pub use plan::{Scope, plan};
+pub use state::State;
+pub use store::Store;

@@ -1,0 +1,189 @@
+//! What readers see: the API's bodies, made of a snapshot of the state.
+
+use std::sync::Arc;
+
+use kleene_model::api;
+use kleene_model::{
+    Container, Driver, Endpoint, Execution, ExecutionState, Gateway, Image, Nat, Network, Refusal,
+};
+
+use crate::lookup;
+use crate::state::State;
+
+/// `GET /networks/list`, by name.
+#[must_use]
+pub fn network_list(state: &State) -> Vec<api::Network> {
+    let mut list: Vec<api::Network> = state.networks().map(|n| network(n)).collect();
+    list.sort_by(|a, b| a.name.cmp(&b.name));
+    list
+}
+
+/// `GET /networks/{id}/inspect`
+///
+/// # Errors
+/// [`Refusal::NetworkNotFound`], [`Refusal::Ambiguous`].
+pub fn network_inspect(state: &State, ident: &str) -> Result<api::NetworkInspect, Refusal> {
+    let found = lookup::network(state, ident)?;
+    Ok(api::NetworkInspect {
+        network: network(found),
+        network_endpoints: state
+            .endpoints_of_network(found.id)
+            .map(|e| endpoint(state, e))
+            .collect(),
+    })
+}
+
+fn network(network: &Network) -> api::Network {
+    let text = |gateway: Gateway| match gateway {
+        Gateway::None => String::new(),
+        Gateway::Auto => api::AUTO.to_owned(),
+        Gateway::Given(addr) => addr.to_string(),
+    };
+    let subnet = network.subnet.map(|_, s| s.map(|s| s.to_string()).unwrap_or_default());
+    let gateway = network.gateway.map(|_, gateway| text(gateway));
+    api::Network {
+        id: network.id.to_string(),
+        name: network.name.to_string(),
+        kind: network.kind,
+        interface: network.interface.to_string(),
+        subnet: subnet.v4,
+        subnet6: subnet.v6,
+        gateway: gateway.v4,
+        gateway6: gateway.v6,
+        nat: match &network.nat {
+            Nat::None => String::new(),
+            Nat::HostGateway => api::HOST_GATEWAY.to_owned(),
+            Nat::Interface(link) => link.to_string(),
+        },
+        icc: network.icc,
+        internal: network.internal,
+    }
+}
+
+fn endpoint(state: &State, endpoint: &Endpoint) -> api::EndPoint {
+    let address = endpoint.address.map(|_, a| a.map(|a| a.to_string()).unwrap_or_default());
+    let vnet = state.container(endpoint.container).is_some_and(|c| c.driver == Driver::Vnet);
+    api::EndPoint {
+        id: endpoint.id.to_string(),
+        network_id: endpoint.network.to_string(),
+        container_id: endpoint.container.to_string(),
+        epair: endpoint.cable.filter(|_| vnet).map(|number| format!("epair{number}")),
+        ip_address: address.v4,
+        ip_address6: address.v6,
+    }
+}
+
+/// `GET /containers/list`, newest first.
+#[must_use]
+pub fn container_list(state: &State, images: &[Image], all: bool) -> Vec<api::ContainerSummary> {
+    let mut found: Vec<&Arc<Container>> =
+        state.containers().filter(|c| all || c.run.is_running()).collect();
+    found.sort_by_key(|c| std::cmp::Reverse(c.sequence));
+    found
+        .into_iter()
+        .map(|c| {
+            let image = images.iter().find(|image| image.id == c.image);
+            api::ContainerSummary {
+                container: container(c),
+                image_name: image.map(|image| image.name.clone()).unwrap_or_default(),
+                image_tag: image.map(|image| image.tag.clone()).unwrap_or_default(),
+                jid: c.pid,
+            }
+        })
+        .collect()
+}
+
+/// `GET /containers/{id}/inspect`
+///
+/// # Errors
+/// [`Refusal::ContainerNotFound`], [`Refusal::Ambiguous`].
+pub fn container_inspect(state: &State, ident: &str) -> Result<api::ContainerInspect, Refusal> {
+    let found = lookup::container(state, ident)?;
+    let mount = |mount: &kleene_model::Mount| api::MountPoint {
+        container_id: found.id.to_string(),
+        kind: api::MountType::Nullfs,
+        destination: mount.destination.clone(),
+        source: mount.source.clone(),
+        read_only: mount.read_only,
+    };
+    Ok(api::ContainerInspect {
+        container: container(found),
+        container_endpoints: state.endpoints_of(found.id).map(|e| endpoint(state, e)).collect(),
+        container_mountpoints: found.mounts.iter().map(mount).collect(),
+    })
+}
+
+fn container(container: &Container) -> api::Container {
+    api::Container {
+        id: container.id.to_string(),
+        name: container.name.to_string(),
+        image_id: container.image.to_string(),
+        cmd: container.cmd.clone(),
+        user: container.user.clone(),
+        env: container.env.clone(),
+        network_driver: container.driver,
+        public_ports: Vec::new(),
+        jail_param: Vec::new(),
+        restart_policy: "no".to_owned(),
+        persist: container.persist,
+        created: container.created.clone(),
+        dataset: String::new(),
+        running: container.run.is_running(),
+    }
+}
+
+/// `GET /exec/{id}/inspect`
+///
+/// # Errors
+/// [`Refusal::ExecNotFound`].
+pub fn exec_inspect(state: &State, ident: &str) -> Result<api::ExecInspect, Refusal> {
+    let exec = lookup::execution(state, ident)?;
+    let Execution { id, container, cmd, env: _, user: _, workdir: _, tty, sequence: _, state: now } =
+        &**exec;
+    let of_container = state.container(*container).map(|c| c.cmd.clone()).unwrap_or_default();
+    let (text, exit) = match now {
+        ExecutionState::Created => ("created", None),
+        ExecutionState::Starting => ("starting", None),
+        ExecutionState::Running => ("running", None),
+        ExecutionState::Exited { code, last } => ("exited", Some((*code, *last))),
+    };
+    Ok(api::ExecInspect {
+        id: id.to_string(),
+        container_id: container.to_string(),
+        cmd: if cmd.is_empty() { of_container } else { cmd.clone() },
+        state: text.to_owned(),
+        exit_code: exit.map(|(code, _)| code),
+        container_ended: exit.map(|(_, last)| last),
+        tty: *tty,
+    })
+}
+
+/// `GET /images/list`
+#[must_use]
+pub fn image_list(images: &[Image]) -> Vec<api::Image> {
+    images.iter().map(image).collect()
+}
+
+/// `GET /images/{id}/inspect`
+///
+/// # Errors
+/// [`Refusal::ImageNotFound`].
+pub fn image_inspect(images: &[Image], reference: &str) -> Result<api::Image, Refusal> {
+    let found = images.iter().find(|image| image.answers_to(reference));
+    found.map(image).ok_or(Refusal::ImageNotFound)
+}
+
+fn image(image: &Image) -> api::Image {
+    api::Image {
+        id: image.id.to_string(),
+        name: image.name.clone(),
+        tag: image.tag.clone(),
+        cmd: image.cmd.clone(),
+        env: image.env.clone(),
+        user: image.user.clone(),
+        instructions: Vec::new(),
+        // Built in: as old as anything can be.
+        created: "1970-01-01T00:00:00.000000Z".to_owned(),
+        dataset: String::new(),
+    }
+}

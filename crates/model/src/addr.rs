@@ -1,0 +1,387 @@
+//! Addresses of both families. Nothing in Kleene doubles a family by name:
+//! what exists per family is a [`Dual`].
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::refusal::Refusal;
+
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// Both families, in the order in which everything is done.
+    pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
+
+    /// The family of an address.
+    #[must_use]
+    pub fn of(addr: IpAddr) -> Self {
+        match addr {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// What FreeBSD's tools and Kleene's texts call it: `inet` or `inet6`.
+    #[must_use]
+    pub fn inet(self) -> &'static str {
+        match self {
+            Self::V4 => "inet",
+            Self::V6 => "inet6",
+        }
+    }
+
+    /// `IPv4` or `IPv6`.
+    #[must_use]
+    pub fn protocol(self) -> &'static str {
+        match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        }
+    }
+
+    /// An API field's name: `subnet` and `subnet6`, from `subnet`.
+    #[must_use]
+    pub fn field(self, base: &'static str) -> FieldName {
+        FieldName { base, family: self }
+    }
+
+    /// Bits of an address.
+    #[must_use]
+    pub fn bits(self) -> u8 {
+        match self {
+            Self::V4 => 32,
+            Self::V6 => 128,
+        }
+    }
+
+    /// The address whose value is `number`, cut to the family's width.
+    #[must_use]
+    pub fn address(self, number: u128) -> IpAddr {
+        match self {
+            #[expect(clippy::cast_possible_truncation, reason = "cut to the family's width")]
+            Self::V4 => Ipv4Addr::from(number as u32).into(),
+            Self::V6 => Ipv6Addr::from(number).into(),
+        }
+    }
+}
+
+/// The name of a field of the API that exists once per family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FieldName {
+    base: &'static str,
+    family: Family,
+}
+
+impl fmt::Display for FieldName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.family {
+            Family::V4 => f.write_str(self.base),
+            Family::V6 => write!(f, "{}6", self.base),
+        }
+    }
+}
+
+/// The value of an address as a number, for arithmetic within a subnet.
+#[must_use]
+pub fn number(addr: IpAddr) -> u128 {
+    match addr {
+        IpAddr::V4(v4) => u128::from(u32::from(v4)),
+        IpAddr::V6(v6) => u128::from(v6),
+    }
+}
+
+/// One value per family.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Dual<T> {
+    /// The IPv4 half.
+    pub v4: T,
+    /// The IPv6 half.
+    pub v6: T,
+}
+
+impl<T> Dual<T> {
+    /// Builds both halves.
+    pub fn from_fn(mut make: impl FnMut(Family) -> T) -> Self {
+        Self { v4: make(Family::V4), v6: make(Family::V6) }
+    }
+
+    /// Builds both halves, or stops at the first error.
+    ///
+    /// # Errors
+    /// The first error of `make`.
+    pub fn try_from_fn<E>(mut make: impl FnMut(Family) -> Result<T, E>) -> Result<Self, E> {
+        Ok(Self { v4: make(Family::V4)?, v6: make(Family::V6)? })
+    }
+
+    /// The half of `family`.
+    pub fn get(&self, family: Family) -> &T {
+        match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        }
+    }
+
+    /// The half of `family`, to change it.
+    pub fn get_mut(&mut self, family: Family) -> &mut T {
+        match family {
+            Family::V4 => &mut self.v4,
+            Family::V6 => &mut self.v6,
+        }
+    }
+
+    /// Both halves with their family.
+    pub fn iter(&self) -> impl Iterator<Item = (Family, &T)> {
+        Family::BOTH.into_iter().map(|family| (family, self.get(family)))
+    }
+
+    /// Applies `f` to both halves.
+    pub fn map<U>(self, mut f: impl FnMut(Family, T) -> U) -> Dual<U> {
+        Dual { v4: f(Family::V4, self.v4), v6: f(Family::V6, self.v6) }
+    }
+}
+
+impl<T> Dual<Option<T>> {
+    /// The halves that exist.
+    pub fn present(&self) -> impl Iterator<Item = (Family, &T)> {
+        self.iter().filter_map(|(family, half)| half.as_ref().map(|value| (family, value)))
+    }
+}
+
+/// A subnet: an address without host bits and a prefix length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "IpNet", into = "IpNet")]
+pub struct Subnet(IpNet);
+
+impl Subnet {
+    /// Reads the `subnet` or `subnet6` of a request.
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidCidr`], [`Refusal::WrongProtocol`] for the other
+    /// family, [`Refusal::HostBits`].
+    pub fn parse(family: Family, text: &str) -> Result<Self, Refusal> {
+        let field = family.field("subnet");
+        let net: IpNet =
+            text.parse().map_err(|_| Refusal::InvalidCidr { field, text: text.to_owned() })?;
+        if Family::of(net.addr()) != family {
+            return Err(Refusal::WrongProtocol { field });
+        }
+        Self::try_from(net).map_err(|_| Refusal::HostBits {
+            field,
+            text: text.to_owned(),
+            net: net.trunc(),
+        })
+    }
+
+    /// The family.
+    #[must_use]
+    pub fn family(self) -> Family {
+        Family::of(self.0.addr())
+    }
+
+    /// The subnet as `ipnet` knows it.
+    #[must_use]
+    pub fn net(self) -> IpNet {
+        self.0
+    }
+
+    /// The subnet's own address: the lowest.
+    #[must_use]
+    pub fn network(self) -> IpAddr {
+        self.0.network()
+    }
+
+    /// The highest address; the broadcast address of an IPv4 subnet wider than /31.
+    #[must_use]
+    pub fn last(self) -> IpAddr {
+        self.0.broadcast()
+    }
+
+    /// Prefix length.
+    #[must_use]
+    pub fn prefix(self) -> u8 {
+        self.0.prefix_len()
+    }
+
+    /// Whether `addr` lies in the subnet.
+    #[must_use]
+    pub fn contains(self, addr: IpAddr) -> bool {
+        self.0.contains(&addr)
+    }
+
+    /// Whether the two share an address.
+    #[must_use]
+    pub fn overlaps(self, other: IpNet) -> bool {
+        self.0.contains(&other) || other.contains(&self.0)
+    }
+
+    /// `addr` with this subnet's prefix length, as an interface carries it.
+    #[must_use]
+    pub fn with_prefix(self, addr: IpAddr) -> IpNet {
+        IpNet::new(addr, self.prefix()).unwrap_or_else(|_| IpNet::from(addr))
+    }
+
+    /// The next subnet of the same size above this one.
+    #[must_use]
+    pub fn next(self) -> Option<Self> {
+        let family = self.family();
+        let size = 1_u128.checked_shl(u32::from(family.bits() - self.prefix()))?;
+        let start = number(self.network()).checked_add(size)?;
+        if family == Family::V4 && start > u128::from(u32::MAX) {
+            return None;
+        }
+        IpNet::new(family.address(start), self.prefix()).ok().map(Self)
+    }
+}
+
+impl TryFrom<IpNet> for Subnet {
+    type Error = String;
+
+    fn try_from(net: IpNet) -> Result<Self, String> {
+        if net != net.trunc() {
+            return Err(format!("{net} has host bits, the subnet is {}", net.trunc()));
+        }
+        Ok(Self(net))
+    }
+}
+
+impl From<Subnet> for IpNet {
+    fn from(subnet: Subnet) -> Self {
+        subnet.0
+    }
+}
+
+impl fmt::Display for Subnet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An Ethernet address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MacAddress(pub [u8; 6]);
+
+impl MacAddress {
+    /// A locally administered unicast address made of an object's id, so that
+    /// an object keeps its address over restarts without our storing one.
+    /// `variant` (0 to 63) tells apart several interfaces of one object.
+    #[must_use]
+    pub fn from_id(id: [u8; 6], variant: u8) -> Self {
+        let [first, rest @ ..] = id;
+        let mut bytes = [0; 6];
+        // Bit 0 off: unicast. Bit 1 on: locally administered. The variant
+        // replaces the id's other bits of the first byte, so that two
+        // interfaces of one object never share an address.
+        bytes[0] = (variant << 2) | 0b10;
+        bytes[1..].copy_from_slice(&rest);
+        bytes[5] ^= first;
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for MacAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl fmt::Debug for MacAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What a request says about one address of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AddressRequest {
+    /// `""`: none.
+    None,
+    /// `<auto>`: the lowest free one.
+    Auto,
+    /// This one.
+    Given(IpAddr),
+}
+
+impl AddressRequest {
+    /// Reads `ip_address` or `ip_address6` of a request.
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidAddress`].
+    pub fn parse(family: Family, text: &str) -> Result<Self, Refusal> {
+        match text {
+            "" => Ok(Self::None),
+            "<auto>" => Ok(Self::Auto),
+            _ => text
+                .parse::<IpAddr>()
+                .ok()
+                .filter(|addr| Family::of(*addr) == family)
+                .map(Self::Given)
+                .ok_or_else(|| Refusal::InvalidAddress { family, text: text.to_owned() }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subnet_has_no_host_bits_and_the_right_family() {
+        assert!(Subnet::parse(Family::V4, "10.4.6.0/24").is_ok());
+        assert!(Subnet::parse(Family::V6, "fd00::/64").is_ok());
+        let text = |family, text| Subnet::parse(family, text).expect_err(text).to_string();
+        assert_eq!(
+            text(Family::V4, "10.4"),
+            "invalid subnet: could not parse cidr block: \"10.4\""
+        );
+        assert_eq!(text(Family::V6, "x"), "invalid subnet6: could not parse cidr block: \"x\"");
+        assert_eq!(text(Family::V4, "fd00::/64"), "invalid subnet: wrong IP protocol");
+        assert!(text(Family::V4, "10.4.6.1/24").contains("10.4.6.0/24"));
+    }
+
+    #[test]
+    fn the_next_subnet_is_beside_this_one_or_none() {
+        let next = |text: &str| {
+            let net: IpNet = text.parse().expect(text);
+            Subnet::try_from(net).expect(text).next().map(|s| s.to_string())
+        };
+        assert_eq!(next("10.0.0.0/24").as_deref(), Some("10.0.1.0/24"));
+        assert_eq!(next("255.255.255.0/24"), None);
+        assert_eq!(next("fd00:ffff:ffff:ffff::/64").as_deref(), Some("fd01::/64"));
+        assert_eq!(next("0.0.0.0/0"), None);
+        assert_eq!(next("::/0"), None);
+    }
+
+    #[test]
+    fn mac_addresses_are_local_unicast_and_distinct() {
+        let id = [0x2f, 0x1d, 0xc2, 0x9b, 0x8f, 0x36];
+        let (a, b) = (MacAddress::from_id(id, 0), MacAddress::from_id(id, 1));
+        assert_ne!(a, b);
+        for mac in [a, b] {
+            assert_eq!(mac.0[0] & 0b11, 0b10);
+        }
+    }
+
+    #[test]
+    fn address_requests() {
+        assert_eq!(AddressRequest::parse(Family::V4, ""), Ok(AddressRequest::None));
+        assert_eq!(AddressRequest::parse(Family::V6, "<auto>"), Ok(AddressRequest::Auto));
+        let refusal = AddressRequest::parse(Family::V4, "fd00::1").expect_err("wrong family");
+        assert_eq!(refusal.to_string(), "could not parse inet address fd00::1: einval");
+        let refusal = AddressRequest::parse(Family::V6, "x").expect_err("no address");
+        assert_eq!(refusal.to_string(), "could not parse inet6 address x: einval");
+    }
+}

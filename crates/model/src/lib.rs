@@ -1,0 +1,26 @@
+//! What Kleene talks about: names, ids, addresses, networks, containers and
+//! endpoints, the type × driver matrix, every refusal, and the API's bodies.
+//!
+//! Everything here is a pure function of its arguments: no I/O, no clock, no
+//! randomness, no operating system. Untrusted text becomes a typed value here
+//! or nowhere.
+#![forbid(unsafe_code)]
+
+pub mod addr;
+pub mod api;
+pub mod container;
+pub mod id;
+pub mod image;
+pub mod lenient;
+pub mod matrix;
+pub mod name;
+pub mod network;
+pub mod refusal;
+
+pub use addr::{Dual, Family, MacAddress, Subnet};
+pub use container::{Container, Driver, Execution, ExecutionState, Mount, RunState};
+pub use id::{ContainerId, EndpointId, ExecId, ImageId, NetworkId};
+pub use image::Image;
+pub use name::{ContainerName, InstanceName, LinkName, NetworkName};
+pub use network::{Endpoint, Gateway, Nat, Network, NetworkType};
+pub use refusal::{Code, Operation, Refusal};

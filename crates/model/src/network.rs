@@ -1,0 +1,228 @@
+//! Networks and endpoints, as they are stored.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::addr::{Dual, Family, MacAddress, Subnet};
+use crate::id::{ContainerId, EndpointId, NetworkId};
+use crate::name::{LinkName, NetworkName};
+use crate::refusal::Refusal;
+
+/// A network's type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkType {
+    /// An interface of Kleene's that nothing outside is linked to.
+    Loopback,
+    /// A bridge; interfaces of the host may be linked into it.
+    Bridge,
+    /// An interface that the user already has.
+    Custom,
+}
+
+impl fmt::Display for NetworkType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Loopback => "loopback",
+            Self::Bridge => "bridge",
+            Self::Custom => "custom",
+        })
+    }
+}
+
+/// A network's gateway in one family.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Gateway {
+    /// `""`: none.
+    #[default]
+    None,
+    /// `<auto>`: the first address of the subnet.
+    Auto,
+    /// This address.
+    Given(IpAddr),
+}
+
+impl Gateway {
+    /// Reads `gateway` or `gateway6` of a request, against the subnet.
+    ///
+    /// `<auto>` without a subnet means none, as clients send it always.
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidCidr`], [`Refusal::WrongProtocol`],
+    /// [`Refusal::GatewayOutside`], [`Refusal::GatewayWithoutSubnet`].
+    pub fn parse(family: Family, text: &str, subnet: Option<Subnet>) -> Result<Self, Refusal> {
+        let field = family.field("gateway");
+        let addr: IpAddr = match text {
+            "" => return Ok(Self::None),
+            "<auto>" => return Ok(if subnet.is_some() { Self::Auto } else { Self::None }),
+            _ => text.parse().map_err(|_| Refusal::InvalidCidr { field, text: text.to_owned() })?,
+        };
+        if Family::of(addr) != family {
+            return Err(Refusal::WrongProtocol { field });
+        }
+        let subnet = subnet.ok_or(Refusal::GatewayWithoutSubnet { field, family })?;
+        if !subnet.contains(addr) || Network::is_reserved(subnet, addr) {
+            return Err(Refusal::GatewayOutside { field, gateway: addr, subnet: subnet.net() });
+        }
+        Ok(Self::Given(addr))
+    }
+
+    /// The address it stands for.
+    #[must_use]
+    pub fn address(self, subnet: Subnet) -> Option<IpAddr> {
+        match self {
+            Self::None => None,
+            Self::Auto => {
+                let first = crate::addr::number(subnet.network()).checked_add(1)?;
+                let addr = subnet.family().address(first);
+                subnet.contains(addr).then_some(addr)
+            }
+            Self::Given(addr) => Some(addr),
+        }
+    }
+}
+
+/// Where traffic of a network gets another source address.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Nat {
+    /// `""`: nowhere.
+    None,
+    /// `<host-gateway>`: on the interface of the host's default route.
+    #[default]
+    HostGateway,
+    /// On this interface.
+    Interface(LinkName),
+}
+
+/// A network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// Its id.
+    pub id: NetworkId,
+    /// Its name, unique.
+    pub name: NetworkName,
+    /// Its type.
+    pub kind: NetworkType,
+    /// The host interface that represents it.
+    pub interface: LinkName,
+    /// Its subnets.
+    pub subnet: Dual<Option<Subnet>>,
+    /// Its gateways.
+    pub gateway: Dual<Gateway>,
+    /// Where its traffic is translated.
+    pub nat: Nat,
+    /// Whether its containers reach each other.
+    pub icc: bool,
+    /// Whether it is cut off from everything else.
+    pub internal: bool,
+}
+
+impl Network {
+    /// The gateway's address per family, where there is one.
+    #[must_use]
+    pub fn gateway_address(&self, family: Family) -> Option<IpAddr> {
+        self.subnet.get(family).and_then(|subnet| self.gateway.get(family).address(subnet))
+    }
+
+    /// The MAC address of the network's interface. A bridge would otherwise
+    /// take that of its first port, and change it.
+    #[must_use]
+    pub fn mac(&self) -> MacAddress {
+        MacAddress::from_id(self.id.bytes(), 0)
+    }
+
+    /// Whether `addr` is the subnet's own or (IPv4) its broadcast address.
+    /// Subnets of one or two addresses (/31, /32, /127, /128) reserve nothing.
+    #[must_use]
+    pub fn is_reserved(subnet: Subnet, addr: IpAddr) -> bool {
+        if subnet.prefix() + 1 >= subnet.family().bits() {
+            return false;
+        }
+        let broadcast = match subnet.family() {
+            Family::V4 => Some(subnet.last()),
+            Family::V6 => None,
+        };
+        addr == subnet.network() || Some(addr) == broadcast
+    }
+}
+
+/// One container's membership in one network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Its id.
+    pub id: EndpointId,
+    /// The network.
+    pub network: NetworkId,
+    /// The container.
+    pub container: ContainerId,
+    /// Its addresses.
+    pub address: Dual<Option<IpAddr>>,
+    /// The order in which networks were connected to this container: the
+    /// first one decides the default route.
+    pub order: u32,
+    /// The number N of its cable `epairNa`/`epairNb` while it has one.
+    pub cable: Option<u32>,
+}
+
+impl Endpoint {
+    /// The MAC address of the container's end of the cable.
+    #[must_use]
+    pub fn container_mac(&self) -> MacAddress {
+        MacAddress::from_id(self.id.bytes(), 1)
+    }
+
+    /// The MAC address of the host's end of the cable.
+    #[must_use]
+    pub fn host_mac(&self) -> MacAddress {
+        MacAddress::from_id(self.id.bytes(), 2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subnet(text: &str) -> Subnet {
+        Subnet::parse(Family::V4, text).expect(text)
+    }
+
+    #[test]
+    fn gateways_are_read_against_the_subnet() {
+        let net = Some(subnet("10.4.6.0/24"));
+        let parse = |text| Gateway::parse(Family::V4, text, net);
+        assert_eq!(parse(""), Ok(Gateway::None));
+        assert_eq!(parse("<auto>"), Ok(Gateway::Auto));
+        assert!(matches!(parse("10.4.6.9"), Ok(Gateway::Given(_))));
+        for (bad, text) in [
+            (
+                "10.4.7.1",
+                "invalid gateway: 10.4.7.1 is not a usable address of the subnet 10.4.6.0/24",
+            ),
+            (
+                "10.4.6.0",
+                "invalid gateway: 10.4.6.0 is not a usable address of the subnet 10.4.6.0/24",
+            ),
+            (
+                "10.4.6.255",
+                "invalid gateway: 10.4.6.255 is not a usable address of the subnet 10.4.6.0/24",
+            ),
+            ("10.4.6.1/24", "invalid gateway: could not parse cidr block: \"10.4.6.1/24\""),
+            ("fd00::1", "invalid gateway: wrong IP protocol"),
+        ] {
+            assert_eq!(parse(bad).expect_err(bad).to_string(), text);
+        }
+        assert_eq!(Gateway::parse(Family::V4, "<auto>", None), Ok(Gateway::None));
+        assert!(Gateway::parse(Family::V4, "10.4.6.1", None).is_err());
+    }
+
+    #[test]
+    fn auto_is_the_first_address() {
+        let addr = Gateway::Auto.address(subnet("10.4.6.0/24")).map(|a| a.to_string());
+        assert_eq!(addr.as_deref(), Some("10.4.6.1"));
+        assert_eq!(Gateway::Auto.address(subnet("10.4.6.1/32")), None);
+    }
+}

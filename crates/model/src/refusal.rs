@@ -1,0 +1,558 @@
+//! Every refusal: its text, its code, its hints, its HTTP status and the
+//! client's exit code, in one table.
+//!
+//! Quoted texts are those that users of Kleene 0.1.1 know and test for. The
+//! status depends on the operation too: existing clients crash on a status
+//! that the API's document does not declare for it, so [`Operation::status`]
+//! answers with declared ones only.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::addr::{Family, FieldName};
+use crate::container::Driver;
+use crate::network::NetworkType;
+
+/// Why an operation was refused. `Display` is the text for the user.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    // --- names and look-up ---
+    /// No network has this id or name.
+    #[error("network not found")]
+    NetworkNotFound,
+    /// The same, where 0.1.1 says it with a full stop: removal.
+    #[error("network not found.")]
+    NetworkToRemoveNotFound,
+    /// No container has this id or name.
+    #[error("container not found")]
+    ContainerNotFound,
+    /// The same, in the words of removal.
+    #[error("no such container")]
+    ContainerToRemoveNotFound,
+    /// The same, in the words of update.
+    #[error("no such container '{ident}'")]
+    ContainerToUpdateNotFound {
+        /// What was asked for.
+        ident: String,
+    },
+    /// No execution has this id.
+    #[error("could not find execution instance matching '{ident}'")]
+    ExecNotFound {
+        /// What was asked for.
+        ident: String,
+    },
+    /// No image has this id or name.
+    #[error("no such image '{reference}'")]
+    NoSuchImage {
+        /// What was asked for.
+        reference: String,
+    },
+    /// The same, in the words of the image operations.
+    #[error("image not found")]
+    ImageNotFound,
+    /// More than one object begins with this id.
+    #[error("'{ident}' is ambiguous: it stands for the {what}s {}", candidates.join(", "))]
+    Ambiguous {
+        /// `network`, `container`, `image`.
+        what: &'static str,
+        /// What was asked for.
+        ident: String,
+        /// The ids it could mean.
+        candidates: Vec<String>,
+    },
+    /// A network name is empty, too long or has control characters.
+    #[error("invalid network name '{}': use 1 to 255 bytes without control characters", name.escape_default())]
+    InvalidNetworkName {
+        /// The name.
+        name: String,
+    },
+    /// Another network has it, or an id begins with it.
+    #[error("network name is already taken")]
+    NetworkNameTaken,
+    /// A container name does not match the expression.
+    #[error("{name} does not match /?[a-zA-Z0-9][a-zA-Z0-9_.-]+$")]
+    InvalidContainerName {
+        /// The name.
+        name: String,
+    },
+    /// Another container has it.
+    #[error("container name '{name}' is already taken by container {holder}")]
+    ContainerNameTaken {
+        /// The name.
+        name: String,
+        /// Who has it.
+        holder: String,
+    },
+    /// An interface name breaks the kernel's rules.
+    #[error("invalid interface name '{}': use 1 to 15 characters without '/', ':' or white space", name.escape_default())]
+    InvalidInterface {
+        /// The name.
+        name: String,
+    },
+    /// A daemon's instance name breaks its rules.
+    #[error("invalid instance name '{}': use 1 to 32 of a-z, 0-9 and '-'", name.escape_default())]
+    InvalidInstanceName {
+        /// The name.
+        name: String,
+    },
+
+    // --- networks ---
+    /// A CIDR that cannot be read.
+    #[error("invalid {field}: could not parse cidr block: \"{text}\"")]
+    InvalidCidr {
+        /// The field of the request.
+        field: FieldName,
+        /// What stood there.
+        text: String,
+    },
+    /// A CIDR or address of the other family.
+    #[error("invalid {field}: wrong IP protocol")]
+    WrongProtocol {
+        /// The field of the request.
+        field: FieldName,
+    },
+    /// A subnet with host bits.
+    #[error("invalid {field}: \"{text}\" has host bits, the subnet is {net}")]
+    HostBits {
+        /// The field of the request.
+        field: FieldName,
+        /// What stood there.
+        text: String,
+        /// The subnet it lies in.
+        net: IpNet,
+    },
+    /// A gateway that is not an address of the subnet.
+    #[error("invalid {field}: {gateway} is not a usable address of the subnet {subnet}")]
+    GatewayOutside {
+        /// The field of the request.
+        field: FieldName,
+        /// The gateway asked for.
+        gateway: IpAddr,
+        /// The subnet.
+        subnet: IpNet,
+    },
+    /// A gateway without a subnet of its family.
+    #[error("invalid {field}: the network has no {} subnet", family.protocol())]
+    GatewayWithoutSubnet {
+        /// The field of the request.
+        field: FieldName,
+        /// The family.
+        family: Family,
+    },
+    /// A subnet so small that no container fits.
+    #[error("invalid {field}: {subnet} has no address for a container")]
+    SubnetTooSmall {
+        /// The field of the request.
+        field: FieldName,
+        /// The subnet.
+        subnet: IpNet,
+    },
+    /// A subnet that shares addresses with another network's or a route of the host.
+    #[error("invalid {field}: {subnet} overlaps {other}{}", next.map(|n| format!(", the next free subnet is {n}")).unwrap_or_default())]
+    SubnetOverlaps {
+        /// The field of the request.
+        field: FieldName,
+        /// The subnet asked for.
+        subnet: IpNet,
+        /// `10.0.0.0/8 of network web`, `the host's route 10.0.0.0/8 dev eth0`.
+        other: String,
+        /// The next free one of the same size.
+        next: Option<IpNet>,
+    },
+    /// An interface of that name exists and is not ours.
+    #[error(
+        "interface {name} already exists on the host and does not belong to Kleene: choose another name, or leave it out to get the next free 'kleeneN'"
+    )]
+    InterfaceExists {
+        /// The interface.
+        name: String,
+    },
+    /// Another network has this interface.
+    #[error("interface {name} is used by network {network}")]
+    InterfaceInUse {
+        /// The interface.
+        name: String,
+        /// The network's name.
+        network: String,
+    },
+
+    // --- endpoints ---
+    /// A `vnet` container and a network that is not a bridge.
+    #[error("containers using the 'vnet' network-driver can't connect to {kind} networks")]
+    VnetNeedsBridge {
+        /// The network's type.
+        kind: NetworkType,
+    },
+    /// A driver that joins no network.
+    #[error("containers with the '{driver}' network-driver cannot connect to networks.")]
+    DriverJoinsNothing {
+        /// The driver.
+        driver: Driver,
+    },
+    /// The pair is connected already.
+    #[error("container already connected to the network")]
+    AlreadyConnected,
+    /// The pair is not connected.
+    #[error("endpoint configuration not found")]
+    EndpointNotFound,
+    /// An address for a family without subnet.
+    #[error("cannot set ip address because there is no {} subnet defined for this network", family.protocol())]
+    NoSubnetForAddress {
+        /// The family.
+        family: Family,
+    },
+    /// An address that cannot be read.
+    #[error("could not parse {} address {text}: einval", family.inet())]
+    InvalidAddress {
+        /// The family.
+        family: Family,
+        /// What stood there.
+        text: String,
+    },
+    /// No address is left.
+    #[error("no more {} IP's left in the network", family.inet())]
+    NetworkFull {
+        /// The family.
+        family: Family,
+    },
+    /// An address outside the subnet.
+    #[error("{addr} is not an address of the network's subnet {subnet}")]
+    AddressOutside {
+        /// The address.
+        addr: IpAddr,
+        /// The subnet.
+        subnet: IpNet,
+    },
+    /// An address that is somebody's, or the network's own.
+    #[error("{addr} is not free: it is {holder}")]
+    AddressTaken {
+        /// The address.
+        addr: IpAddr,
+        /// `the gateway of the network`, `used by container 173a1a8d848d`.
+        holder: String,
+    },
+
+    // --- containers and executions ---
+    /// Ports of a driver that publishes none.
+    #[error("cannot publish ports of a container using the '{driver}' network driver")]
+    DriverPublishesNothing {
+        /// The driver.
+        driver: Driver,
+    },
+    /// A running container cannot be removed.
+    #[error("you cannot remove a running container")]
+    RunningCannotBeRemoved,
+    /// Stop of a container that does not run.
+    #[error("container not running")]
+    NotRunning,
+    /// A second start of one execution.
+    #[error("executable already started")]
+    ExecAlreadyStarted,
+    /// An execution in a stopped container, without leave to start it.
+    #[error("cannot start container when 'start_container' is false.")]
+    MayNotStartContainer,
+    /// Stop of an execution that was never started.
+    #[error("execution instance have not been started")]
+    ExecNotStarted,
+    /// The container is being started, stopped or removed.
+    #[error("container {container} is {doing}: try again when that is done")]
+    Busy {
+        /// The container's id.
+        container: String,
+        /// `starting`, `stopping`.
+        doing: &'static str,
+    },
+    /// A command is needed and neither the request nor the image has one.
+    #[error("no command given, and the image has none")]
+    NoCommand,
+    /// A mount the API cannot express or the host cannot do.
+    #[error("invalid mount '{mount}': {why}")]
+    InvalidMount {
+        /// The mount as text.
+        mount: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// An environment entry without a name.
+    #[error("invalid environment variable '{}': use NAME=value", entry.escape_default())]
+    InvalidEnv {
+        /// The entry.
+        entry: String,
+    },
+    /// The container could not be started; the old state is back.
+    #[error("could not start container: {why}")]
+    StartFailed {
+        /// What went wrong.
+        why: String,
+    },
+    /// The command could not be started.
+    #[error("{why}")]
+    ExecFailed {
+        /// What went wrong.
+        why: String,
+        /// The exit code a shell would give: 126, 127, or 125.
+        exit_code: i32,
+    },
+
+    // --- requests ---
+    /// A body or query that cannot be read.
+    #[error("invalid request: {why}")]
+    InvalidRequest {
+        /// What is wrong, and where.
+        why: String,
+    },
+    /// Something this version or this system does not do.
+    #[error("unsupported: {what}")]
+    Unsupported {
+        /// The feature, by name, and what to do instead.
+        what: String,
+    },
+    /// The host refused; the state is that of before.
+    #[error("{what}")]
+    Host {
+        /// The whole chain of what failed, for which object.
+        what: String,
+    },
+}
+
+/// What kind of refusal it is: decides the HTTP status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An object of the request does not exist.
+    NotFound,
+    /// The request is well formed but cannot be done now.
+    Conflict,
+    /// The request cannot be understood.
+    Invalid,
+    /// Not done by this version or system.
+    Unsupported,
+    /// The host failed.
+    Host,
+}
+
+/// A stable name of a refusal, for programs: the `code` of an error body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Code(pub &'static str);
+
+impl Refusal {
+    /// The one table: kind and code of each refusal.
+    #[must_use]
+    pub fn class(&self) -> (Kind, Code) {
+        use Kind::{Conflict, Host, Invalid, NotFound, Unsupported};
+        let (kind, code) = match self {
+            Self::NetworkNotFound | Self::NetworkToRemoveNotFound => {
+                (NotFound, "network-not-found")
+            }
+            Self::ContainerNotFound
+            | Self::ContainerToRemoveNotFound
+            | Self::ContainerToUpdateNotFound { .. } => (NotFound, "container-not-found"),
+            Self::ExecNotFound { .. } => (NotFound, "exec-not-found"),
+            Self::NoSuchImage { .. } | Self::ImageNotFound => (NotFound, "image-not-found"),
+            Self::Ambiguous { .. } => (Conflict, "ambiguous"),
+            Self::InvalidNetworkName { .. } => (Invalid, "invalid-network-name"),
+            Self::NetworkNameTaken => (Conflict, "network-name-taken"),
+            Self::InvalidContainerName { .. } => (Invalid, "invalid-container-name"),
+            Self::ContainerNameTaken { .. } => (Conflict, "container-name-taken"),
+            Self::InvalidInterface { .. } => (Invalid, "invalid-interface"),
+            Self::InvalidInstanceName { .. } => (Invalid, "invalid-instance-name"),
+            Self::InvalidCidr { .. } => (Invalid, "invalid-cidr"),
+            Self::WrongProtocol { .. } => (Invalid, "wrong-protocol"),
+            Self::HostBits { .. } => (Invalid, "host-bits"),
+            Self::GatewayOutside { .. } => (Invalid, "gateway-outside"),
+            Self::GatewayWithoutSubnet { .. } => (Invalid, "gateway-without-subnet"),
+            Self::SubnetTooSmall { .. } => (Invalid, "subnet-too-small"),
+            Self::SubnetOverlaps { .. } => (Conflict, "subnet-overlaps"),
+            Self::InterfaceExists { .. } => (Conflict, "interface-exists"),
+            Self::InterfaceInUse { .. } => (Conflict, "interface-in-use"),
+            Self::VnetNeedsBridge { .. } => (Conflict, "vnet-needs-bridge"),
+            Self::DriverJoinsNothing { .. } => (Conflict, "driver-joins-nothing"),
+            Self::AlreadyConnected => (Conflict, "already-connected"),
+            Self::EndpointNotFound => (NotFound, "endpoint-not-found"),
+            Self::NoSubnetForAddress { .. } => (Conflict, "no-subnet"),
+            Self::InvalidAddress { .. } => (Invalid, "invalid-address"),
+            Self::NetworkFull { .. } => (Conflict, "network-full"),
+            Self::AddressOutside { .. } => (Conflict, "address-outside"),
+            Self::AddressTaken { .. } => (Conflict, "address-taken"),
+            Self::DriverPublishesNothing { .. } => (Conflict, "driver-publishes-nothing"),
+            Self::RunningCannotBeRemoved => (Conflict, "container-running"),
+            Self::NotRunning => (Conflict, "container-not-running"),
+            Self::ExecAlreadyStarted => (Conflict, "exec-already-started"),
+            Self::MayNotStartContainer => (Conflict, "may-not-start-container"),
+            Self::ExecNotStarted => (Conflict, "exec-not-started"),
+            Self::Busy { .. } => (Conflict, "busy"),
+            Self::NoCommand => (Invalid, "no-command"),
+            Self::InvalidMount { .. } => (Invalid, "invalid-mount"),
+            Self::InvalidEnv { .. } => (Invalid, "invalid-env"),
+            Self::StartFailed { .. } => (Host, "start-failed"),
+            Self::ExecFailed { .. } => (Conflict, "exec-failed"),
+            Self::InvalidRequest { .. } => (Invalid, "invalid-request"),
+            Self::Unsupported { .. } => (Unsupported, "unsupported"),
+            Self::Host { .. } => (Host, "host"),
+        };
+        (kind, Code(code))
+    }
+
+    /// The exit code of a client whose command was refused; `run`, `exec` and
+    /// `start` give 125 for all but a command that could not be started.
+    #[must_use]
+    pub fn exit_code(&self, runs_a_command: bool) -> i32 {
+        match self {
+            Self::ExecFailed { exit_code, .. } => *exit_code,
+            _ if runs_a_command => 125,
+            _ => 1,
+        }
+    }
+
+    /// What the user may do about it.
+    #[must_use]
+    pub fn hints(&self) -> Vec<String> {
+        let hint = match self {
+            Self::NetworkNotFound | Self::NetworkToRemoveNotFound => {
+                "list the networks: klee network ls"
+            }
+            Self::ContainerNotFound
+            | Self::ContainerToRemoveNotFound
+            | Self::ContainerToUpdateNotFound { .. } => "list the containers: klee container ls -a",
+            Self::NoSuchImage { .. } | Self::ImageNotFound => {
+                "the built-in image 'host-usr' is always there"
+            }
+            Self::Ambiguous { .. } => "use more digits of the id",
+            Self::RunningCannotBeRemoved => "stop it first: klee container stop",
+            Self::NetworkFull { .. } => {
+                "remove containers that are no longer used: klee container prune"
+            }
+            Self::VnetNeedsBridge { .. } => {
+                "connect it to a bridge network, or use the driver 'ipnet'"
+            }
+            Self::DriverJoinsNothing { .. } => {
+                "create the container with the driver 'vnet' or 'ipnet'"
+            }
+            _ => return Vec::new(),
+        };
+        vec![hint.to_owned()]
+    }
+}
+
+/// An operation of the API, for the choice of a declared status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// `POST /containers/create`
+    ContainerCreate,
+    /// `GET /containers/list`
+    ContainerList,
+    /// `DELETE /containers/{id}`
+    ContainerRemove,
+    /// `POST /containers/prune`
+    ContainerPrune,
+    /// `GET /containers/{id}/inspect`
+    ContainerInspect,
+    /// `POST /containers/{id}/update`
+    ContainerUpdate,
+    /// `POST /containers/{id}/stop`
+    ContainerStop,
+    /// `GET /containers/{id}/logs` (ours)
+    ContainerLogs,
+    /// `POST /exec/create`
+    ExecCreate,
+    /// `POST /exec/{id}/stop`
+    ExecStop,
+    /// `GET /exec/{id}/inspect` (ours)
+    ExecInspect,
+    /// `POST /exec/{id}/resize` (ours)
+    ExecResize,
+    /// `GET /images/…`, `POST /images/…`, `DELETE /images/…`
+    Image,
+    /// `POST /networks/create`
+    NetworkCreate,
+    /// `GET /networks/list`
+    NetworkList,
+    /// `DELETE /networks/{id}`
+    NetworkRemove,
+    /// `POST /networks/prune`
+    NetworkPrune,
+    /// `GET /networks/{id}/inspect`
+    NetworkInspect,
+    /// `POST /networks/connect`
+    NetworkConnect,
+    /// `POST /networks/{id}/disconnect/{container}`
+    NetworkDisconnect,
+}
+
+impl Operation {
+    /// The HTTP status for a refusal of this operation: one that the document
+    /// of 0.1.1 declares for it, or for our own operations the customary one.
+    #[must_use]
+    pub fn status(self, kind: Kind) -> u16 {
+        match self {
+            // Declared: 404 (and 500, which we never mean).
+            Self::ContainerCreate
+            | Self::ContainerInspect
+            | Self::ContainerStop
+            | Self::ExecCreate
+            | Self::ExecStop
+            | Self::Image
+            | Self::NetworkRemove
+            | Self::NetworkInspect
+            | Self::NetworkDisconnect => 404,
+            // Declared: 409.
+            Self::NetworkCreate => 409,
+            // Declared: 404 and 409.
+            Self::ContainerRemove | Self::ContainerUpdate | Self::NetworkConnect => match kind {
+                Kind::NotFound => 404,
+                Kind::Conflict | Kind::Invalid | Kind::Unsupported | Kind::Host => 409,
+            },
+            // Declared: at most 500. What can be refused there is a query that
+            // cannot be read, which 0.1.1 answered with an undeclared 422 too.
+            Self::ContainerList | Self::ContainerPrune | Self::NetworkList | Self::NetworkPrune => {
+                match kind {
+                    Kind::Invalid | Kind::NotFound => 400,
+                    Kind::Conflict | Kind::Unsupported | Kind::Host => 500,
+                }
+            }
+            // Ours.
+            Self::ContainerLogs | Self::ExecInspect | Self::ExecResize => match kind {
+                Kind::NotFound => 404,
+                Kind::Invalid => 400,
+                Kind::Conflict | Kind::Unsupported | Kind::Host => 409,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_texts_are_kept_to_the_letter() {
+        let text = |refusal: Refusal| refusal.to_string();
+        assert_eq!(
+            text(Refusal::VnetNeedsBridge { kind: NetworkType::Loopback }),
+            "containers using the 'vnet' network-driver can't connect to loopback networks"
+        );
+        assert_eq!(
+            text(Refusal::DriverJoinsNothing { driver: Driver::Host }),
+            "containers with the 'host' network-driver cannot connect to networks."
+        );
+        assert_eq!(
+            text(Refusal::NoSubnetForAddress { family: Family::V4 }),
+            "cannot set ip address because there is no IPv4 subnet defined for this network"
+        );
+        assert_eq!(
+            text(Refusal::NetworkFull { family: Family::V6 }),
+            "no more inet6 IP's left in the network"
+        );
+        assert_eq!(
+            text(Refusal::DriverPublishesNothing { driver: Driver::Disabled }),
+            "cannot publish ports of a container using the 'disabled' network driver"
+        );
+    }
+
+    #[test]
+    fn a_disconnect_is_never_refused_with_409() {
+        for kind in [Kind::NotFound, Kind::Conflict, Kind::Invalid, Kind::Unsupported, Kind::Host] {
+            assert_eq!(Operation::NetworkDisconnect.status(kind), 404);
+        }
+    }
+}
