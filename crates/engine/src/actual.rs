@@ -184,18 +184,26 @@ impl Actual {
         self.namespaces.get(&container).copied()
     }
 
-    /// Takes over the namespaces of an older picture: they are known by the
-    /// descriptors that were handed over, not by observation.
+    /// Takes over from an older picture what no observation shows: the
+    /// namespaces, known by the descriptors that were handed over, and the
+    /// cables that a sweep is on its way to. Their names are not free before
+    /// it is done, or it would take the next cable of that name away.
     #[must_use]
     pub fn with_containers_of(mut self, older: &Self) -> Self {
         self.namespaces.clone_from(&older.namespaces);
+        self.retired.clone_from(&older.retired);
         self
     }
 
-    /// Cables that were taken out of use and have been deleted since.
+    /// Cables that were taken out of use and have been deleted since. A look
+    /// in between has seen them as links; the name may be in use again.
     pub fn forget_retired(&mut self, links: &[LinkName]) {
-        for link in links {
-            self.retired.remove(link);
+        for name in links {
+            self.retired.remove(name);
+            let out_of_use = |link: &Link| !link.up && link.master.is_none();
+            if self.links.get(name).is_some_and(out_of_use) {
+                self.remove(name);
+            }
         }
     }
 
@@ -223,6 +231,11 @@ impl Actual {
             Change::RaiseLoopback { container } => self.enter(*container, true),
             Change::RemoveBridge { link } => {
                 self.remove(link.link());
+                // Its ports are ports of nothing then.
+                let ports = self.links.values_mut();
+                for port in ports.filter(|port| port.master.as_ref() == Some(link.link())) {
+                    port.master = None;
+                }
             }
             Change::RetireCable { link } => {
                 self.remove(link.link());

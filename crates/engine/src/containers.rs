@@ -225,8 +225,13 @@ impl<H: Host, S: Store> Engine<H, S> {
         let Some(container) = self.state.container(id).cloned() else {
             return self.effects.push(Effect::Job(Job::Kill { container: id }));
         };
-        if container.run != RunState::Preparing {
-            return;
+        match container.run {
+            RunState::Preparing => {}
+            // It has ended in the meantime, as far as anybody was told.
+            RunState::Stopped => {
+                return self.effects.push(Effect::Job(Job::Kill { container: id }));
+            }
+            RunState::Launching | RunState::Running | RunState::Stopping => return,
         }
         if container.driver == Driver::Vnet {
             self.actual.enter(id, false);
@@ -262,6 +267,14 @@ impl<H: Host, S: Store> Engine<H, S> {
 
     /// The holder runs: start what was asked for.
     pub(crate) fn launched(&mut self, id: ContainerId, pid: u32) {
+        let run = self.state.container(id).map_or(RunState::Stopped, |container| container.run);
+        match run {
+            RunState::Launching => {}
+            RunState::Stopped => {
+                return self.effects.push(Effect::Job(Job::Kill { container: id }));
+            }
+            RunState::Preparing | RunState::Running | RunState::Stopping => return,
+        }
         let mut next = self.state.clone();
         next.edit_container(id, |container| {
             container.run = RunState::Running;
@@ -271,6 +284,7 @@ impl<H: Host, S: Store> Engine<H, S> {
             self.refuse_pending(id, &refusal);
             return self.effects.push(Effect::Job(Job::Kill { container: id }));
         }
+        self.idle.insert(id);
         let pending = self.pending.remove(&id).unwrap_or_default();
         for exec in pending {
             self.launch_exec(exec);
@@ -286,6 +300,8 @@ impl<H: Host, S: Store> Engine<H, S> {
     /// No process of the container is left.
     pub(crate) fn ended(&mut self, id: ContainerId) {
         self.refuse_pending(id, &Refusal::NotRunning);
+        self.idle.remove(&id);
+        self.actual.leave(id);
         let mut next = self.state.clone();
         end_in(&mut next, id);
         // The kernel takes the cable away with the namespace; a failure here
@@ -294,7 +310,7 @@ impl<H: Host, S: Store> Engine<H, S> {
         if refused.is_some() {
             self.mark_ended(id);
         }
-        self.actual.leave(id);
+        self.refuse_starting(id, &Refusal::NotRunning);
         for (token, answer) in self.stopping.remove(&id).unwrap_or_default() {
             self.effects.push(Effect::Reply(token, Ok(Outcome::Id(answer))));
         }
@@ -312,6 +328,14 @@ impl<H: Host, S: Store> Engine<H, S> {
         if pid.is_none() || running.is_empty() && !container.run.is_running() {
             return self.effects.push(Effect::Job(Job::Kill { container: id }));
         }
+        // What was asked for since the daemon is back is on its way.
+        let asked = |exec: ExecId| self.starting.contains_key(&exec);
+        if running.is_empty() && self.never_used(id) {
+            if !self.state.executions_of(id).any(|exec| asked(exec.id)) {
+                return self.effects.push(Effect::Job(Job::Kill { container: id }));
+            }
+            self.idle.insert(id);
+        }
         let mut next = self.state.clone();
         next.edit_container(id, |c| {
             c.pid = pid;
@@ -321,7 +345,8 @@ impl<H: Host, S: Store> Engine<H, S> {
         });
         let lost: Vec<ExecId> = next
             .executions_of(id)
-            .filter(|exec| exec.state == ExecutionState::Starting && !running.contains(&exec.id))
+            .filter(|exec| exec.state == ExecutionState::Starting)
+            .filter(|exec| !running.contains(&exec.id) && !asked(exec.id))
             .map(|exec| exec.id)
             .collect();
         for exec in lost {
@@ -339,6 +364,18 @@ impl<H: Host, S: Store> Engine<H, S> {
         if self.commit(next, Durability::Process).is_err() {
             self.effects.push(Effect::Job(Job::Kill { container: id }));
         }
+    }
+}
+
+impl<H: Host, S: Store> Engine<H, S> {
+    /// Whether a launched container's first command was lost on its way: then
+    /// nothing will ever run in it, or end it.
+    fn never_used(&self, id: ContainerId) -> bool {
+        !self.state.executions_of(id).any(|exec| match exec.state {
+            ExecutionState::Created | ExecutionState::Starting => false,
+            ExecutionState::Running => true,
+            ExecutionState::Exited { code, last } => !last && !(125..=127).contains(&code),
+        })
     }
 }
 

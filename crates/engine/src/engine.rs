@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kleene_model::{
-    ContainerId, EndpointId, ExecId, Execution, ExecutionState, Image, InstanceName, NetworkId,
-    Refusal, RunState,
+    ContainerId, EndpointId, ExecId, Execution, ExecutionState, Image, InstanceName, LinkName,
+    NetworkId, Refusal, RunState,
 };
 
 use crate::actual::Actual;
-use crate::change::{Change, Owned};
+use crate::change::{Change, Owned, Owner};
 use crate::command::{Command, Effect, Event, Input, Job, Outcome, Token};
 use crate::host::{ApplyError, Host, HostError, chain};
 use crate::plan::{Scope, plan};
@@ -33,11 +33,18 @@ impl Given<'_> {
     }
 
     pub(crate) fn network_id(&mut self, state: &State) -> NetworkId {
-        self.id(NetworkId::from_bytes, |id| state.network(*id).is_some())
+        // No id begins with a name: that name would be ambiguous from then on.
+        let named = |text: &str| state.network_named(text).is_some();
+        self.id(NetworkId::from_bytes, |id| {
+            state.network(*id).is_some() || any_prefix(&id.to_string(), named)
+        })
     }
 
     pub(crate) fn container_id(&mut self, state: &State) -> ContainerId {
-        self.id(ContainerId::from_bytes, |id| state.container(*id).is_some())
+        let named = |text: &str| state.container_named(text).is_some();
+        self.id(ContainerId::from_bytes, |id| {
+            state.container(*id).is_some() || any_prefix(&id.to_string(), named)
+        })
     }
 
     pub(crate) fn endpoint_id(&mut self, state: &State) -> EndpointId {
@@ -47,6 +54,11 @@ impl Given<'_> {
     pub(crate) fn exec_id(&mut self, state: &State) -> ExecId {
         self.id(ExecId::from_bytes, |id| state.execution(*id).is_some())
     }
+}
+
+/// Whether any beginning of an id, or all of it, is such a text.
+fn any_prefix(id: &str, is: impl Fn(&str) -> bool) -> bool {
+    (1..=id.len()).filter_map(|len| id.get(..len)).any(is)
 }
 
 /// Why the engine could not start.
@@ -74,6 +86,8 @@ pub struct Engine<H, S> {
     pub(crate) stopping: BTreeMap<ContainerId, Vec<(Token, String)>>,
     /// The executions to start once their container runs, with their window.
     pub(crate) pending: BTreeMap<ContainerId, Vec<crate::executions::Pending>>,
+    /// The containers in which nothing has begun since they were launched.
+    pub(crate) idle: BTreeSet<ContainerId>,
     pub(crate) effects: Vec<Effect>,
 }
 
@@ -103,13 +117,14 @@ impl<H: Host, S: Store> Engine<H, S> {
             starting: BTreeMap::new(),
             stopping: BTreeMap::new(),
             pending: BTreeMap::new(),
+            idle: BTreeSet::new(),
             effects: Vec::new(),
         };
         engine.state = State::from_records(engine.store.load().map_err(StartError::Store)?);
         engine.actual = engine.host.observe().map_err(StartError::Host)?;
         engine.take_over(same_boot).map_err(StartError::Store)?;
         let failure = engine.converge().err();
-        let effects = std::mem::take(&mut engine.effects);
+        let effects = engine.take_effects();
         Ok((engine, effects, failure))
     }
 
@@ -139,7 +154,26 @@ impl<H: Host, S: Store> Engine<H, S> {
     /// The first change that was refused.
     fn converge(&mut self) -> Result<(), ApplyError> {
         let changes = plan(Scope::All, &self.actual, &self.state, &self.instance);
-        self.carry_out(&changes)
+        let Err(first) = self.carry_out(&changes) else { return Ok(()) };
+        // One object that cannot be brought back does not keep the others
+        // away: each for itself, links that nobody wants any more included.
+        if let Ok(seen) = self.host.observe() {
+            self.actual = seen.with_containers_of(&self.actual);
+        }
+        let marks = self.actual.links().filter_map(|link| link.owned(&self.instance));
+        let owners = marks.map(|owned| match owned.mark().owner {
+            Owner::Network(id) => Key::Network(id),
+            Owner::Endpoint(id) => Key::Endpoint(id),
+        });
+        let keys: BTreeSet<Key> = self.state.all_keys().into_iter().chain(owners).collect();
+        for key in keys {
+            let scope = BTreeSet::from([key]);
+            let scope = Scope::Touched(&scope);
+            let changes = plan(scope, &self.actual, &self.state, &self.instance);
+            // The first refusal is the one that is reported.
+            drop(self.carry_out(&changes));
+        }
+        Err(first)
     }
 
     /// The desired state, for readers: a snapshot that costs nothing.
@@ -163,7 +197,27 @@ impl<H: Host, S: Store> Engine<H, S> {
             }
             Input::Event(event) => self.event(event),
         }
-        std::mem::take(&mut self.effects)
+        self.take_effects()
+    }
+
+    /// What is to be done now. A cable that a roll-back put back into use is
+    /// not swept away.
+    fn take_effects(&mut self) -> Vec<Effect> {
+        let mut effects = std::mem::take(&mut self.effects);
+        effects.retain_mut(|effect| match effect {
+            Effect::Job(Job::Sweep { links }) => {
+                links.retain(|link| !self.is_in_use(link));
+                !links.is_empty()
+            }
+            Effect::Job(_) | Effect::Reply(..) => true,
+        });
+        effects
+    }
+
+    fn is_in_use(&self, cable: &Owned) -> bool {
+        let Owner::Endpoint(id) = cable.mark().owner else { return false };
+        let number = self.state.endpoint(id).and_then(|endpoint| endpoint.cable);
+        number.map(LinkName::cable_host).as_ref() == Some(cable.link())
     }
 
     /// `Ok(None)`: the answer comes with an event.

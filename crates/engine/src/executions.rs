@@ -184,6 +184,9 @@ impl<H: Host, S: Store> Engine<H, S> {
 
     /// The first process of an execution runs.
     pub(crate) fn exec_started(&mut self, id: ExecId) {
+        if let Some(exec) = self.state.execution(id) {
+            self.idle.remove(&exec.container);
+        }
         // It may have ended before we hear that it began.
         let begins = self.state.execution(id).is_some_and(|e| e.state == ExecutionState::Starting);
         if begins {
@@ -197,6 +200,11 @@ impl<H: Host, S: Store> Engine<H, S> {
     /// The first process of an execution could not be started.
     pub(crate) fn exec_failed(&mut self, id: ExecId, why: &str, exit_code: i32) {
         let Some(exec) = self.state.execution(id).cloned() else { return };
+        if let ExecutionState::Exited { .. } = exec.state {
+            // It went with its container, and comes late.
+            return self
+                .answer_start(id, &Err(Refusal::ExecFailed { why: why.to_owned(), exit_code }));
+        }
         let mut next = self.state.clone();
         next.edit_execution(id, |e| {
             e.state = ExecutionState::Exited { code: exit_code, last: false };
@@ -208,13 +216,13 @@ impl<H: Host, S: Store> Engine<H, S> {
 
     /// A container whose only command never began has nothing to run for.
     fn end_if_idle(&mut self, container: ContainerId) {
-        let busy = self.state.executions_of(container).any(|exec| match exec.state {
-            ExecutionState::Starting | ExecutionState::Running => true,
-            ExecutionState::Created => false,
-            // One that ran may have left processes behind; the holder ends
-            // with the last of them by itself.
-            ExecutionState::Exited { code, .. } => !(125..=127).contains(&code),
-        });
+        // One that ran may have left processes behind; the holder ends with the
+        // last of them by itself.
+        let busy = !self.idle.contains(&container)
+            || self.state.executions_of(container).any(|exec| match exec.state {
+                ExecutionState::Starting | ExecutionState::Running => true,
+                ExecutionState::Created | ExecutionState::Exited { .. } => false,
+            });
         let running = self.state.container(container).is_some_and(|c| c.run == RunState::Running);
         if running && !busy && self.set_run(container, RunState::Stopping).is_ok() {
             self.effects.push(Effect::Job(Job::Kill { container }));
@@ -227,6 +235,7 @@ impl<H: Host, S: Store> Engine<H, S> {
         if let ExecutionState::Exited { .. } = exec.state {
             return;
         }
+        self.idle.remove(&exec.container);
         let mut next = self.state.clone();
         next.edit_execution(id, |e| e.state = ExecutionState::Exited { code, last });
         let mut ended: Vec<(u64, ExecId)> = next
@@ -268,16 +277,15 @@ impl<H: Host, S: Store> Engine<H, S> {
             self.write_down(next);
             self.answer_start(pending.exec, &Err(refusal.clone()));
         }
-        let waiting: Vec<ExecId> = self
-            .state
-            .executions_of(container)
-            .map(|exec| exec.id)
-            .filter(|exec| self.starting.contains_key(exec))
-            .collect();
-        if self.state.container(container).is_none_or(|c| c.run == RunState::Stopped) {
-            for exec in waiting {
-                self.answer_start(exec, &Err(refusal.clone()));
-            }
+    }
+
+    /// The container has ended before anybody heard of these executions.
+    pub(crate) fn refuse_starting(&mut self, container: ContainerId, refusal: &Refusal) {
+        let executions = self.state.executions_of(container).map(|exec| exec.id);
+        let waiting: Vec<ExecId> =
+            executions.filter(|exec| self.starting.contains_key(exec)).collect();
+        for exec in waiting {
+            self.answer_start(exec, &Err(refusal.clone()));
         }
     }
 }

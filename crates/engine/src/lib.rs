@@ -9,8 +9,12 @@ pub mod actual;
 pub mod change;
 pub mod command;
 mod containers;
+#[cfg(feature = "fake")]
+pub mod contract;
 mod engine;
 mod executions;
+#[cfg(feature = "fake")]
+pub mod fake;
 pub mod host;
 mod ipam;
 mod lookup;

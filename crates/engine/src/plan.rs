@@ -124,6 +124,12 @@ impl Planner<'_> {
         Mark { instance: self.instance.clone(), owner }
     }
 
+    /// The link of that name, if it is this object's. A stranger's of the same
+    /// name is not touched: making ours is refused by the kernel, and said.
+    fn own(&self, name: &LinkName, owner: Owner) -> Option<&Link> {
+        self.actual.link(name).filter(|link| link.mark() == Some(&self.mark(owner)))
+    }
+
     fn network(&self, network: &Network) -> Vec<Change> {
         match network.kind {
             NetworkType::Bridge => self.bridge(network),
@@ -136,7 +142,7 @@ impl Planner<'_> {
         let link = &network.interface;
         let owner = Owner::Network(network.id);
         let mut changes = Vec::new();
-        let existing = self.actual.link(link);
+        let existing = self.own(link, owner);
         if existing.is_none() {
             let (mac, mark) = (network.mac(), self.mark(owner));
             changes.push(Change::MakeBridge { link: link.clone(), mac, mark });
@@ -186,7 +192,7 @@ impl Planner<'_> {
         let Some(number) = endpoint.cable else { return Vec::new() };
         let host = LinkName::cable_host(number);
         let mut changes = Vec::new();
-        let existing = self.actual.link(&host);
+        let existing = self.own(&host, Owner::Endpoint(endpoint.id));
         let whole = existing.is_some();
         if !whole {
             // Without its namespace a cable has nowhere to lead: the container

@@ -440,14 +440,20 @@ pub const CLOSE_REASON_MAX: usize = 123;
 
 impl WebSocketMessage {
     /// The message as a close reason: whole JSON of at most
-    /// [`CLOSE_REASON_MAX`] bytes; a text that is too long loses its end.
+    /// [`CLOSE_REASON_MAX`] bytes; a text that is too long loses its end, the
+    /// message first.
     #[must_use]
     pub fn close_reason(&self) -> String {
-        let mut shorter = self.clone();
+        // Every character takes at least a byte, so no more of them can stay.
+        let cut = |text: &str| text.chars().take(CLOSE_REASON_MAX).collect();
+        let (data, message) = (cut(&self.data), cut(&self.message));
+        let mut shorter = Self { data, message, msg_type: self.msg_type };
         loop {
             // A struct of two texts and an enum always serialises.
             let json = serde_json::to_string(&shorter).unwrap_or_default();
-            if json.len() <= CLOSE_REASON_MAX || shorter.message.pop().is_none() {
+            if json.len() <= CLOSE_REASON_MAX
+                || shorter.message.pop().or_else(|| shorter.data.pop()).is_none()
+            {
                 return json;
             }
         }

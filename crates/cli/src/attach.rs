@@ -1,0 +1,190 @@
+//! An attached execution: input, output, window and signals at once.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::io;
+use std::time::Duration;
+
+use kleene_model::api::ExecStartConfig;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, interval_at, timeout};
+
+use crate::client::{ANSWER_LIMIT, ApiError, Client};
+use crate::failure::Failure;
+use crate::interrupts::{Interrupt, Interrupts};
+use crate::socket::{Close, Frame, Receiver, Sender, open};
+use crate::stdio::{Input, Output};
+use crate::terminal::{self, RawMode};
+
+/// How long an interrupted command may take to end.
+const END_LIMIT: Duration = Duration::from_secs(5);
+/// Time between two pings.
+const PING_EVERY: Duration = Duration::from_secs(20);
+/// Largest piece of input in one frame.
+const PIECE: usize = 32 << 10;
+
+/// How it ended.
+pub(crate) enum Ending {
+    /// The daemon said so.
+    Closed(Close),
+    /// The connection broke.
+    Lost,
+    /// A signal ended it.
+    Interrupted(Interrupt),
+    /// stdout cannot be written to.
+    Output(io::Error),
+}
+
+/// An execution to be started.
+pub(crate) struct Attachment<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) config: ExecStartConfig,
+    pub(crate) interactive: bool,
+    pub(crate) tty: bool,
+}
+
+/// How it ended, and what the daemon said before it started, if it did not.
+pub(crate) struct Outcome {
+    pub(crate) ending: Ending,
+    pub(crate) refusals: Vec<String>,
+}
+
+impl Attachment<'_> {
+    /// Starts it, and stays with it until its end.
+    pub(crate) async fn carry_out(&self, interrupts: &mut Interrupts) -> Result<Outcome, Failure> {
+        let config = serde_json::to_string(&self.config)
+            .map_err(|err| ApiError::Unexpected(Box::new(err)))?;
+        let (mut sender, mut receiver) = open(self.client, "/exec/start").await?;
+        sender.configure(config).await?;
+        let mut refusals = Vec::new();
+        let begun = tokio::select! {
+            biased;
+            begun = timeout(ANSWER_LIMIT, begin(&mut receiver, &mut refusals)) => {
+                begun.map_err(|_| ApiError::TimedOut)?
+            }
+            interrupt = interrupts.next() => Some(Ending::Interrupted(interrupt)),
+        };
+        let ending = match begun {
+            Some(ending) => ending,
+            None => self.attend(&mut sender, &mut receiver, interrupts).await?,
+        };
+        match ending {
+            Ending::Interrupted(_) | Ending::Output(_) => {
+                sender.interrupt().await;
+                // Whatever it is, it ends before --rm looks at it.
+                let ended = timeout(END_LIMIT, until_closed(&mut receiver));
+                tokio::select! { _ = ended => {}, _ = interrupts.next() => {} }
+            }
+            Ending::Closed(_) | Ending::Lost => sender.farewell().await,
+        }
+        Ok(Outcome { ending, refusals })
+    }
+
+    /// Moves bytes until one side has enough.
+    async fn attend(
+        &self,
+        sender: &mut Sender,
+        receiver: &mut Receiver,
+        interrupts: &mut Interrupts,
+    ) -> Result<Ending, Failure> {
+        let system = |what| move |source| Failure::System { what, source };
+        let raw = if self.tty && self.interactive {
+            RawMode::enter().map_err(system("set the terminal to raw mode"))?
+        } else {
+            None
+        };
+        let ending = tokio::select! {
+            ending = pump_output(receiver) => ending,
+            interrupt = interrupts.next() => Ending::Interrupted(interrupt),
+            never = pump_input(sender, self.interactive.then(Input::stdin)) => match never {},
+            err = self.follow_window() => return Err(system("follow the window's size")(err)),
+        };
+        drop(raw);
+        Ok(ending)
+    }
+
+    /// Passes on the window's size whenever it changes.
+    async fn follow_window(&self) -> io::Error {
+        if !self.tty {
+            return pending().await;
+        }
+        let mut changes = match signal(SignalKind::window_change()) {
+            Ok(changes) => changes,
+            Err(err) => return err,
+        };
+        let mut known = self.config.window;
+        loop {
+            let now = terminal::window();
+            if let Some(window) = now
+                && now != known
+            {
+                known = now;
+                // An execution that has just ended has no window.
+                self.client.exec_resize(&self.config.exec_id, window).await.ok();
+            }
+            changes.recv().await;
+        }
+    }
+}
+
+/// Waits until output may follow, or for the end.
+async fn begin(receiver: &mut Receiver, refusals: &mut Vec<String>) -> Option<Ending> {
+    loop {
+        match receiver.next().await {
+            Frame::Starting => return None,
+            Frame::Output(text) => refusals.push(String::from_utf8_lossy(&text).into_owned()),
+            Frame::Close(close) => return Some(Ending::Closed(close)),
+            Frame::Lost => return Some(Ending::Lost),
+        }
+    }
+}
+
+/// Writes output to stdout until the end.
+async fn pump_output(receiver: &mut Receiver) -> Ending {
+    let mut stdout = Output::stdout();
+    loop {
+        match receiver.next().await {
+            Frame::Output(bytes) => {
+                if let Err(err) = stdout.write_all(&bytes).await {
+                    return Ending::Output(err);
+                }
+            }
+            Frame::Close(close) => return Ending::Closed(close),
+            Frame::Lost => return Ending::Lost,
+            Frame::Starting => {}
+        }
+    }
+}
+
+/// Sends input and pings. It never ends: when the socket is gone, the output
+/// says why.
+async fn pump_input(sender: &mut Sender, mut input: Option<Input>) -> Infallible {
+    let mut buffer = vec![0; PIECE];
+    let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+    loop {
+        let stands = tokio::select! {
+            count = read(&mut input, &mut buffer) => {
+                if count == 0 {
+                    input = None;
+                }
+                sender.input(&buffer[..count]).await
+            }
+            _ = pings.tick() => sender.ping().await,
+        };
+        if !stands {
+            return pending().await;
+        }
+    }
+}
+
+/// A piece of input; an error ends it as its end does.
+async fn read(input: &mut Option<Input>, buffer: &mut [u8]) -> usize {
+    match input {
+        Some(input) => input.read(buffer).await.unwrap_or(0),
+        None => pending().await,
+    }
+}
+
+async fn until_closed(receiver: &mut Receiver) {
+    while !matches!(receiver.next().await, Frame::Close(_) | Frame::Lost) {}
+}

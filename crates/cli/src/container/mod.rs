@@ -1,0 +1,74 @@
+//! `klee container …`
+
+mod create;
+mod exec;
+mod manage;
+mod run;
+mod show;
+
+pub(crate) use create::CreateArgs;
+pub(crate) use exec::{ExecArgs, RestartArgs, StartArgs};
+pub(crate) use manage::{RenameArgs, RmArgs, StopArgs, UpdateArgs};
+pub(crate) use run::RunArgs;
+pub(crate) use show::{LogsArgs, LsArgs};
+
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::output::{self, InspectArgs, PruneArgs};
+use crate::ui::Ui;
+
+/// Verbs of containers.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum ContainerCommand {
+    /// Create a container
+    Create(CreateArgs),
+    /// Run a command in a new container
+    Run(RunArgs),
+    /// Start stopped containers; attached if there is only one and no --detach
+    Start(StartArgs),
+    /// Stop running containers
+    Stop(StopArgs),
+    /// Restart containers
+    Restart(RestartArgs),
+    /// Run a command in a container; a stopped one is started
+    Exec(ExecArgs),
+    /// List containers
+    Ls(LsArgs),
+    /// Display detailed information on a container
+    Inspect(InspectArgs),
+    /// Remove containers
+    Rm(RmArgs),
+    /// Remove all stopped containers that are not persistent
+    Prune(PruneArgs),
+    /// Show the output of a container
+    Logs(LogsArgs),
+    /// Rename a container
+    Rename(RenameArgs),
+    /// Modify a container; what is not given stays as it is
+    Update(UpdateArgs),
+}
+
+pub(crate) async fn dispatch(
+    ui: &mut Ui,
+    client: &Client,
+    command: ContainerCommand,
+) -> Result<u8, Failure> {
+    match command {
+        ContainerCommand::Create(args) => create::create(ui, client, args).await,
+        ContainerCommand::Run(args) => run::run(ui, client, args).await,
+        ContainerCommand::Start(args) => exec::start(ui, client, args).await,
+        ContainerCommand::Stop(args) => manage::stop(ui, client, args).await,
+        ContainerCommand::Restart(args) => exec::restart(ui, client, args).await,
+        ContainerCommand::Exec(args) => exec::exec(ui, client, args).await,
+        ContainerCommand::Ls(args) => show::ls(ui, client, args).await,
+        ContainerCommand::Inspect(args) => output::inspect(ui, client, "containers", &args).await,
+        ContainerCommand::Rm(args) => manage::rm(ui, client, args).await,
+        ContainerCommand::Prune(args) => {
+            let warning = "WARNING! This will remove all stopped containers.";
+            output::prune(ui, client, &args, "containers", warning).await
+        }
+        ContainerCommand::Logs(args) => show::logs(client, args).await,
+        ContainerCommand::Rename(args) => manage::rename(ui, client, args).await,
+        ContainerCommand::Update(args) => manage::update(ui, client, args).await,
+    }
+}

@@ -1,0 +1,83 @@
+//! `klee`, the client of Kleene.
+//!
+//! Three steps: [`cli`] holds exactly what was typed; each verb turns that
+//! into a request without asking anybody; then it talks to the daemon. What a
+//! command prints goes through [`ui::Ui`]; why it failed, and with which exit
+//! code, stands in [`failure::Failure`].
+#![forbid(unsafe_code)]
+
+mod api;
+mod attach;
+mod cli;
+mod client;
+mod config;
+mod container;
+mod durations;
+mod execution;
+mod failure;
+mod image;
+mod interrupts;
+mod json;
+mod mounts;
+mod names;
+mod network;
+mod output;
+mod ports;
+mod socket;
+mod stdio;
+mod table;
+mod target;
+mod terminal;
+mod ui;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::ui::Ui;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(err) => {
+            // Whoever closed the stream does not want to read it.
+            err.print().ok();
+            return ExitCode::from(if err.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let runs_a_command = cli.command.runs_a_command();
+    let mut ui = Ui::standard();
+    match start(&mut ui, cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            ui.failure(None, &failure);
+            ExitCode::from(failure.exit_code(runs_a_command))
+        }
+    }
+}
+
+/// Settings, runtime, command.
+fn start(ui: &mut Ui, cli: Cli) -> Result<u8, Failure> {
+    let client = Client::new(config::target(&cli.settings)?);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Failure::System { what: "start", source })?;
+    runtime.block_on(dispatch(ui, &client, cli.command))
+}
+
+async fn dispatch(ui: &mut Ui, client: &Client, command: Command) -> Result<u8, Failure> {
+    match command {
+        Command::Container { command } => container::dispatch(ui, client, command).await,
+        Command::Image { command } => image::dispatch(ui, client, command).await,
+        Command::Network { command } => network::dispatch(ui, client, command).await,
+        Command::Shortcut(shortcut) => match cli::Long::from(shortcut) {
+            cli::Long::Container(command) => container::dispatch(ui, client, command).await,
+            cli::Long::Image(command) => image::dispatch(ui, client, command).await,
+            cli::Long::Network(command) => network::dispatch(ui, client, command).await,
+        },
+    }
+}

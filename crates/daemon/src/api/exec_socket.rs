@@ -1,0 +1,248 @@
+//! `/exec/start`: one execution over a websocket.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::response::Response;
+use kleene_engine::Command;
+use kleene_model::api::{ExecStartConfig, MessageType, WebSocketMessage};
+use kleene_model::{ExecId, ExecutionState, Refusal, RunState, lenient};
+use kleene_supervise::proto::{self, Decoder, Frame, FrameKind, FromSupervisor, ToSupervisor};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use super::App;
+use super::output::Frames;
+use crate::jobs::Expected;
+
+/// `done`, but the client asked not to be attached.
+const CLOSE_DETACHED: u16 = close_code::AWAY;
+/// The first frame could not be understood.
+const CLOSE_BAD_CONFIG: u16 = close_code::PROTOCOL;
+
+/// Largest frame of a client, in bytes.
+const FRAME_MAX: usize = 1 << 20;
+
+/// How long the state may take to show what the supervisor has reported.
+const SETTLE_LIMIT: Duration = Duration::from_secs(5);
+
+pub(super) async fn exec_start(State(app): State<App>, upgrade: WebSocketUpgrade) -> Response {
+    let sockets = app.sockets.clone();
+    upgrade.max_message_size(FRAME_MAX).on_upgrade(move |socket| {
+        sockets.track_future(async move {
+            let mut client = Client { socket, gone: false };
+            serve(&app, &mut client).await;
+        })
+    })
+}
+
+/// The client's end, and whether it still is there.
+struct Client {
+    socket: WebSocket,
+    gone: bool,
+}
+
+impl Client {
+    async fn send(&mut self, message: Message) {
+        self.gone |= self.socket.send(message).await.is_err();
+    }
+
+    async fn say(&mut self, text: String) {
+        self.send(Message::Text(text.into())).await;
+    }
+
+    async fn close(&mut self, code: u16, kind: MessageType, message: &str) {
+        let reason =
+            WebSocketMessage { data: String::new(), message: message.to_owned(), msg_type: kind };
+        let reason = reason.close_reason().into();
+        self.send(Message::Close(Some(CloseFrame { code, reason }))).await;
+        // The other side's Close, or its going: then nothing is cut off.
+        while let Some(Ok(_)) = self.socket.recv().await {}
+    }
+}
+
+async fn serve(app: &App, client: &mut Client) {
+    let config = match first_frame(client).await {
+        Ok(config) => config,
+        Err(why) => {
+            return client.close(CLOSE_BAD_CONFIG, MessageType::Error, &why).await;
+        }
+    };
+    let exec = ExecId::parse(&config.exec_id).ok();
+    let attach = config.attach;
+    let mut expected = exec.filter(|_| attach).and_then(|exec| app.attachments.expect(exec));
+    match app.core.command(Command::ExecStart(config)).await {
+        Err(refusal) => refuse(client, &refusal).await,
+        Ok(_) if !attach => {
+            let text = "succesfully started execution instance in detached mode";
+            client.close(CLOSE_DETACHED, MessageType::Closing, text).await;
+        }
+        Ok(_) => match (exec, expected.as_mut().and_then(Expected::stream)) {
+            (Some(exec), Some(stream)) => attached(app, client, exec, stream).await,
+            // The engine takes one start only, so this client's must be it.
+            _ => refuse(client, &Refusal::ExecAlreadyStarted).await,
+        },
+    }
+}
+
+async fn refuse(client: &mut Client, refusal: &Refusal) {
+    client.say(format!("error: {refusal}")).await;
+    client.close(close_code::ERROR, MessageType::Error, "error starting exec instance").await;
+}
+
+async fn first_frame(client: &mut Client) -> Result<ExecStartConfig, String> {
+    loop {
+        let bytes = match client.socket.recv().await {
+            Some(Ok(Message::Text(text))) => Bytes::from(text),
+            Some(Ok(Message::Binary(bytes))) => bytes,
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+            Some(Ok(Message::Close(_)) | Err(_)) | None => {
+                client.gone = true;
+                return Err("no configuration came".to_owned());
+            }
+        };
+        return lenient::body(&bytes).map_err(|refusal| {
+            let why = refusal.to_string();
+            let detail = why.strip_prefix("invalid request: ").unwrap_or(&why).to_owned();
+            format!("invalid parameters: {detail}")
+        });
+    }
+}
+
+/// Carries input and output until the execution's first process has ended.
+async fn attached(app: &App, client: &mut Client, exec: ExecId, stream: UnixStream) {
+    let starting = WebSocketMessage {
+        data: String::new(),
+        message: String::new(),
+        msg_type: MessageType::Starting,
+    };
+    client.say(serde_json::to_string(&starting).unwrap_or_default()).await;
+    let end = pump(app, client, stream).await;
+    match end {
+        End::Exited { code, last } => {
+            settle(app, exec, last).await;
+            let text = if last {
+                format!("executable {exec} and its container exited with exit-code {code}")
+            } else {
+                format!("{exec} has exited with exit-code {code}")
+            };
+            client.close(close_code::NORMAL, MessageType::Closing, &text).await;
+        }
+        End::ClientGone => {
+            tracing::info!(%exec, "the attached client is gone: its execution gets TERM");
+            let told = app.core.command(Command::ClientGone { exec }).await;
+            if let Err(refusal) = told {
+                tracing::warn!(%exec, %refusal, "the execution could not be told");
+            }
+        }
+        End::SupervisorGone => {
+            let text = "the supervisor of the container is gone";
+            client.close(close_code::ERROR, MessageType::Error, text).await;
+        }
+        End::DaemonEnds => {
+            let text = "kleened ends; the container goes on: see 'klee logs'";
+            client.close(close_code::ERROR, MessageType::Error, text).await;
+        }
+    }
+}
+
+/// Whoever reads the closing message may ask for the result at once: it has to
+/// be in the state by then.
+async fn settle(app: &App, exec: ExecId, last: bool) {
+    let settled = app.core.wait_for(SETTLE_LIMIT, |state| {
+        state.execution(exec).is_none_or(|execution| {
+            let over = matches!(execution.state, ExecutionState::Exited { .. });
+            let container = state.container(execution.container);
+            over && !(last && container.is_some_and(|c| c.run != RunState::Stopped))
+        })
+    });
+    if !settled.await {
+        tracing::warn!(%exec, "the container has not been cleared up in time");
+    }
+}
+
+enum End {
+    Exited { code: i32, last: bool },
+    ClientGone,
+    SupervisorGone,
+    DaemonEnds,
+}
+
+async fn pump(app: &App, client: &mut Client, stream: UnixStream) -> End {
+    let (mut reader, mut writer) = stream.into_split();
+    let mut decoder = Decoder::new();
+    let mut frames = Frames::default();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        tokio::select! {
+            read = reader.read(&mut buffer) => {
+                let Ok(count @ 1..) = read else { return End::SupervisorGone };
+                decoder.push(buffer.get(..count).unwrap_or_default());
+                if let Some(end) = deliver(client, &mut decoder, &mut frames).await {
+                    return end;
+                }
+            }
+            message = client.socket.recv() => {
+                let Some(frame) = input(message) else { return End::ClientGone };
+                // A supervisor that is gone is noticed where it is read from.
+                drop(writer.write_all(&frame).await);
+            }
+            () = app.ending.cancelled() => return End::DaemonEnds,
+        }
+        if client.gone {
+            return End::ClientGone;
+        }
+    }
+}
+
+/// What a client's message is for the supervisor; `None`: the client is gone.
+fn input(message: Option<Result<Message, axum::Error>>) -> Option<Vec<u8>> {
+    let bytes = match message? {
+        Ok(Message::Text(text)) => Bytes::from(text),
+        Ok(Message::Binary(bytes)) if bytes.is_empty() => {
+            return Some(proto::encode(&ToSupervisor::InputEnd {}).unwrap_or_default());
+        }
+        Ok(Message::Binary(bytes)) => bytes,
+        Ok(Message::Ping(_) | Message::Pong(_)) => return Some(Vec::new()),
+        Ok(Message::Close(_)) | Err(_) => return None,
+    };
+    // Frames of clients are smaller than the supervisor's largest.
+    Some(proto::encode_frame(FrameKind::Input, &bytes).unwrap_or_default())
+}
+
+async fn deliver(client: &mut Client, decoder: &mut Decoder, frames: &mut Frames) -> Option<End> {
+    loop {
+        let frame = match decoder.next_frame() {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return None,
+            Err(err) => {
+                tracing::error!(%err, "the supervisor talks nonsense");
+                return Some(End::SupervisorGone);
+            }
+        };
+        match frame {
+            Frame { kind: FrameKind::Output, payload } => {
+                if let Some(message) = frames.push(&payload) {
+                    client.send(message).await;
+                }
+            }
+            Frame { kind: FrameKind::Control, payload } => {
+                match proto::decode::<FromSupervisor>(&payload) {
+                    Ok(FromSupervisor::ExecExited { code, last, .. }) => {
+                        if let Some(message) = frames.end() {
+                            client.send(message).await;
+                        }
+                        return Some(End::Exited { code, last });
+                    }
+                    Ok(FromSupervisor::Lost { bytes }) => {
+                        tracing::warn!(bytes, "a slow client lost output; see 'klee logs'");
+                    }
+                    Ok(_) | Err(_) => {}
+                }
+            }
+            Frame { kind: FrameKind::Input | FrameKind::Unknown(_), .. } => {}
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The engine's thread: one owner of the state, handling one input at a time.
+//! Everybody else sends inputs and reads snapshots.
+
+use std::collections::HashMap;
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
+
+use kleene_engine::{
+    Command, Effect, Engine, Event, Given, Host, Input, Job, Outcome, State, Store, Token,
+};
+use kleene_model::{Image, Refusal};
+use tokio::sync::{mpsc as jobs, oneshot, watch};
+
+type Answer = oneshot::Sender<Result<Outcome, Refusal>>;
+
+enum Message {
+    Command(Box<Command>, Answer),
+    Event(Event),
+}
+
+/// The way to the engine. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Core {
+    inbox: mpsc::Sender<Message>,
+    state: watch::Receiver<State>,
+    images: Arc<Vec<Image>>,
+}
+
+impl Core {
+    /// Starts the engine's thread. `make` runs on it and builds the engine,
+    /// because a host's sockets belong to the thread that opened them.
+    ///
+    /// # Errors
+    /// What `make` said.
+    pub(crate) fn start<H, S, E>(
+        jobs: jobs::UnboundedSender<Job>,
+        make: impl FnOnce() -> Result<(Engine<H, S>, Vec<Effect>), E> + Send + 'static,
+    ) -> Result<Self, E>
+    where
+        H: Host + 'static,
+        S: Store + 'static,
+        E: Send + 'static,
+    {
+        let (inbox, messages) = mpsc::channel();
+        let (ready, made) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("engine".to_owned());
+        let spawned = thread.spawn(move || {
+            let (engine, effects) = match make() {
+                Ok(made) => made,
+                Err(err) => return drop(ready.send(Err(err))),
+            };
+            let (publish, state) = watch::channel(engine.snapshot());
+            let images = Arc::new(engine.images().to_vec());
+            if ready.send(Ok((state, images))).is_ok() {
+                let mut thread = Thread { engine, jobs, publish, answers: HashMap::new() };
+                thread.carry_out(effects);
+                thread.run(&messages);
+            }
+        });
+        let started = spawned.map(|_| made.recv());
+        match started {
+            Ok(Ok(Ok((state, images)))) => Ok(Self { inbox, state, images }),
+            Ok(Ok(Err(err))) => Err(err),
+            // The thread could not be made, or panicked while building.
+            Ok(Err(_)) | Err(_) => unreachable!("the engine's thread reports before it ends"),
+        }
+    }
+
+    /// Asks for something and waits for the answer.
+    ///
+    /// # Errors
+    /// The engine's refusal.
+    pub(crate) async fn command(&self, command: Command) -> Result<Outcome, Refusal> {
+        let gone = || Refusal::Host { what: "the engine has stopped: restart kleened".to_owned() };
+        let (answer, answered) = oneshot::channel();
+        let sent = self.inbox.send(Message::Command(Box::new(command), answer));
+        sent.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+
+    /// Tells what has happened.
+    pub(crate) fn event(&self, event: Event) {
+        if self.inbox.send(Message::Event(event)).is_err() {
+            tracing::error!("the engine has stopped; an event is lost");
+        }
+    }
+
+    /// The state as it is now.
+    pub(crate) fn snapshot(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// Waits until the state is as `wanted`, up to `limit`; `false` when it
+    /// never was.
+    pub(crate) async fn wait_for(
+        &self,
+        limit: std::time::Duration,
+        mut wanted: impl FnMut(&State) -> bool,
+    ) -> bool {
+        let mut state = self.state.clone();
+        let waited = tokio::time::timeout(limit, state.wait_for(|state| wanted(state))).await;
+        matches!(waited, Ok(Ok(_)))
+    }
+
+    /// The images there are.
+    pub(crate) fn images(&self) -> &[Image] {
+        &self.images
+    }
+}
+
+struct Thread<H, S> {
+    engine: Engine<H, S>,
+    jobs: jobs::UnboundedSender<Job>,
+    publish: watch::Sender<State>,
+    answers: HashMap<Token, Answer>,
+}
+
+impl<H: Host, S: Store> Thread<H, S> {
+    fn run(&mut self, messages: &mpsc::Receiver<Message>) {
+        let mut tokens = 0;
+        // Ends when the last `Core` is dropped.
+        while let Ok(message) = messages.recv() {
+            let began = Instant::now();
+            let input = match message {
+                Message::Command(command, answer) => {
+                    tokens += 1;
+                    self.answers.insert(Token(tokens), answer);
+                    Input::Command(command, Token(tokens))
+                }
+                Message::Event(event) => {
+                    tracing::debug!(?event, "event");
+                    Input::Event(event)
+                }
+            };
+            let mut given = Given { now: now(), draw: &mut draw };
+            let effects = self.engine.handle(input, &mut given);
+            tracing::debug!(micros = began.elapsed().as_micros(), "handled");
+            self.carry_out(effects);
+        }
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        // Readers see a change before whoever asked for it hears of it.
+        self.publish.send_replace(self.engine.snapshot());
+        for effect in effects {
+            match effect {
+                Effect::Reply(token, answer) => {
+                    if let Some(sender) = self.answers.remove(&token) {
+                        // Nobody waits any more when the client has gone.
+                        drop(sender.send(answer));
+                    }
+                }
+                Effect::Job(job) => {
+                    tracing::debug!(?job, "job");
+                    if self.jobs.send(job).is_err() {
+                        tracing::error!("nobody does the jobs any more");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn now() -> String {
+    format!("{:.6}", jiff::Timestamp::now())
+}
+
+fn draw() -> [u8; 6] {
+    let mut bytes = [0; 6];
+    // The system call cannot fail once the kernel's pool is up, which it is
+    // long before a daemon starts; if it did, the id is drawn again.
+    if getrandom::fill(&mut bytes).is_err() {
+        tracing::error!("the system has no random numbers");
+    }
+    bytes
+}

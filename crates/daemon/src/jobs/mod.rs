@@ -1,0 +1,158 @@
+//! Work that takes time: what the engine asks for as [`Job`]s, done here and
+//! reported back as events.
+
+mod attachments;
+mod setup;
+mod warden;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kleene_engine::change::Owned;
+use kleene_engine::{Event, Job};
+use kleene_host::linux::net::{self, Namespaces};
+use kleene_model::ContainerId;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::config::Config;
+use crate::core::Core;
+
+pub(crate) use attachments::{Attachments, Expected};
+use warden::Order;
+
+/// The programs that run containers.
+#[derive(Debug, Clone)]
+pub(crate) struct Programs {
+    /// `kleene-supervise`
+    pub(crate) supervise: PathBuf,
+    /// `kleene-runtime`
+    pub(crate) runtime: PathBuf,
+    /// `kleene-holder`
+    pub(crate) holder: PathBuf,
+}
+
+/// What every job may use.
+#[derive(Clone)]
+pub(crate) struct Context {
+    /// The configuration.
+    pub(crate) config: Arc<Config>,
+    /// The engine.
+    pub(crate) core: Core,
+    /// The containers' network namespaces.
+    pub(crate) namespaces: Namespaces,
+    /// The clients that wait for output.
+    pub(crate) attachments: Attachments,
+    /// The programs.
+    pub(crate) programs: Arc<Programs>,
+}
+
+/// The task that stays with a container while it has processes.
+struct Post {
+    orders: mpsc::UnboundedSender<Order>,
+    task: JoinHandle<()>,
+}
+
+/// Does jobs until the engine is gone.
+pub(crate) async fn run(context: Context, mut jobs: mpsc::UnboundedReceiver<Job>) {
+    let mut posts: HashMap<ContainerId, Post> = HashMap::new();
+    while let Some(job) = jobs.recv().await {
+        posts.retain(|_, post| !post.task.is_finished());
+        match job {
+            Job::Prepare { container } => {
+                let (orders, inbox) = mpsc::unbounded_channel();
+                let id = container.id;
+                let task = tokio::spawn(warden::prepare(context.clone(), container, inbox));
+                posts.insert(id, Post { orders, task });
+            }
+            Job::Adopt { container } => {
+                let (orders, inbox) = mpsc::unbounded_channel();
+                let task = tokio::spawn(warden::adopt(context.clone(), container, inbox));
+                posts.insert(container, Post { orders, task });
+            }
+            Job::Launch { container } => order(&context, &posts, container, Order::Launch),
+            Job::StartExec(spec) => order(&context, &posts, spec.container, Order::Exec(spec)),
+            Job::SignalExec { exec, container, force } => {
+                order(&context, &posts, container, Order::Signal { exec, force });
+            }
+            Job::Resize { exec, container, window } => {
+                order(&context, &posts, container, Order::Resize { exec, window });
+            }
+            Job::Stop { container, grace_ms } => {
+                order(&context, &posts, container, Order::Stop { grace_ms });
+            }
+            Job::Kill { container } => order(&context, &posts, container, Order::Kill),
+            Job::Discard { container } => {
+                tokio::task::spawn_blocking({
+                    let context = context.clone();
+                    move || setup::discard(&context, container)
+                });
+            }
+            Job::Sweep { links } => drop(tokio::spawn(sweep(context.clone(), links))),
+        }
+    }
+}
+
+/// Hands an order to a container's warden. A warden that is about to end
+/// reports the container's end itself, when everything is cleared up; a
+/// container without one has no process and has ended.
+fn order(
+    context: &Context,
+    posts: &HashMap<ContainerId, Post>,
+    container: ContainerId,
+    order: Order,
+) {
+    let undelivered = match posts.get(&container) {
+        Some(post) => post.orders.send(order).err().map(|err| err.0),
+        None => {
+            context.core.event(Event::Ended { container });
+            Some(order)
+        }
+    };
+    if let Some(order) = undelivered {
+        warden::refuse(context, &order);
+    }
+}
+
+/// How often a sweep that the kernel refused is tried again.
+const SWEEP_TRIES: u32 = 3;
+
+async fn sweep(context: Context, links: Vec<Owned>) {
+    for attempt in 1..=SWEEP_TRIES {
+        let batch = links.clone();
+        match tokio::task::spawn_blocking(move || net::sweep(&batch)).await {
+            Ok(Ok(links)) => return context.core.event(Event::Swept { links }),
+            Ok(Err(err)) => {
+                let why = kleene_engine::host::chain(&err);
+                tracing::warn!(attempt, why, "links that are out of use could not be deleted");
+            }
+            Err(err) => tracing::error!(%err, "a sweep ended unexpectedly"),
+        }
+    }
+}
+
+/// Finds the programs beside `kleened` itself.
+///
+/// # Errors
+/// The first that is missing, by name.
+pub(crate) fn programs() -> Result<Programs, String> {
+    let own =
+        std::env::current_exe().map_err(|err| format!("cannot find my own program: {err}"))?;
+    let beside = |name: &str| {
+        let path = own.with_file_name(name);
+        if path.is_file() {
+            Ok(path)
+        } else {
+            Err(format!(
+                "{} is missing: kleened needs it beside itself; 'cargo build --release' makes all programs",
+                path.display()
+            ))
+        }
+    };
+    Ok(Programs {
+        supervise: beside("kleene-supervise")?,
+        runtime: beside("kleene-runtime")?,
+        holder: beside("kleene-holder")?,
+    })
+}

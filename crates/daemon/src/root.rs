@@ -1,0 +1,54 @@
+//! The daemon's root directory: made, locked, and told apart from that of an
+//! earlier boot.
+
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+
+use crate::config::Config;
+
+/// Holds the root for this daemon alone, as long as it lives.
+pub(crate) struct Lock(#[expect(dead_code, reason = "held for its lock only")] File);
+
+/// Makes the root and its directories, readable by root alone, and locks it.
+///
+/// # Errors
+/// When a directory cannot be made, or another daemon has the root.
+pub(crate) fn take(config: &Config) -> Result<Lock, String> {
+    let root = &config.root;
+    for dir in ["", "containers", "images", "run", "trash"] {
+        let dir = root.join(dir);
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+        made.map_err(|err| format!("cannot make {}: {err}", dir.display()))?;
+    }
+    let path = root.join("lock");
+    let file = rustix::fs::open(
+        &path,
+        OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC,
+        Mode::from_raw_mode(0o600),
+    )
+    .map(File::from)
+    .map_err(|err| format!("cannot open {}: {err}", path.display()))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Lock(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(format!(
+            "another kleened uses {}: stop it first, or give this one another 'kleene_root'",
+            root.display()
+        )),
+        Err(err) => Err(format!("cannot lock {}: {err}", path.display())),
+    }
+}
+
+/// An id that the host draws at each boot.
+///
+/// # Errors
+/// When the host does not tell.
+pub(crate) fn boot_id() -> Result<String, String> {
+    // proc(5), "random".
+    let path = Path::new("/proc/sys/kernel/random/boot_id");
+    std::fs::read_to_string(path)
+        .map(|id| id.trim().to_owned())
+        .map_err(|err| format!("cannot read {}: {err}", path.display()))
+}

@@ -1,0 +1,145 @@
+//! From a configuration to a daemon that serves, and back down.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kleene_engine::{Effect, Engine};
+use kleene_host::linux::net::{LinuxHost, Namespaces};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{self, App, Peer};
+use crate::config::Config;
+use crate::core::Core;
+use crate::jobs::{self, Attachments, Context, Programs};
+use crate::listen::{Listener, listen};
+use crate::root;
+use crate::store::SqliteStore;
+
+/// The name of the fact that tells boots apart.
+const BOOT: &str = "boot";
+
+/// How long open connections may take to end.
+const END_LIMIT: Duration = Duration::from_secs(3);
+
+/// Serves until TERM or INT.
+///
+/// # Errors
+/// Why the daemon cannot run, in one line.
+pub(crate) fn serve(config: Config) -> Result<(), String> {
+    if !rustix::process::geteuid().is_root() {
+        return Err("kleened must run as root: sudo kleened".to_owned());
+    }
+    let programs = jobs::programs()?;
+    let lock = root::take(&config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|err| format!("cannot start the runtime: {err}"))?;
+    runtime.block_on(run(Arc::new(config), Arc::new(programs)))?;
+    drop(lock);
+    Ok(())
+}
+
+async fn run(config: Arc<Config>, programs: Arc<Programs>) -> Result<(), String> {
+    let namespaces = Namespaces::default();
+    let attachments = Attachments::default();
+    let mut listeners = Vec::new();
+    for address in &config.addresses {
+        listeners.push(listen(address, config.socket_group.as_deref()).await?);
+    }
+    let (queue, jobs) = mpsc::unbounded_channel();
+    let core = Core::start(queue, {
+        let (config, namespaces) = (Arc::clone(&config), namespaces.clone());
+        move || engine(&config, namespaces)
+    })?;
+    let context = Context {
+        config: Arc::clone(&config),
+        core: core.clone(),
+        namespaces,
+        attachments: attachments.clone(),
+        programs,
+    };
+    tokio::spawn(jobs::run(context, jobs));
+    let app = App {
+        core,
+        config: Arc::clone(&config),
+        attachments,
+        sockets: TaskTracker::new(),
+        ending: CancellationToken::new(),
+    };
+    tracing::info!(root = %config.root.display(), instance = %config.instance, "kleened serves");
+    let served = TaskTracker::new();
+    for listener in listeners {
+        served.spawn(serve_on(listener, app.clone()));
+    }
+    served.close();
+    let served = finish(&app, &served).await;
+    remove_sockets(&config);
+    served
+}
+
+/// Waits for the signal to end, then for what is under way.
+async fn finish(app: &App, served: &TaskTracker) -> Result<(), String> {
+    let handle = |kind| signal(kind).map_err(|err| format!("cannot wait for signals: {err}"));
+    let (mut term, mut int) = (handle(SignalKind::terminate())?, handle(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    tracing::info!("kleened ends; containers go on");
+    app.ending.cancel();
+    app.sockets.close();
+    let ended = tokio::time::timeout(END_LIMIT, async {
+        app.sockets.wait().await;
+        served.wait().await;
+    });
+    if ended.await.is_err() {
+        tracing::warn!("some clients did not end in time");
+    }
+    Ok(())
+}
+
+async fn serve_on(listener: Listener, app: App) {
+    let ending = app.ending.clone();
+    let routes = api::router(app).into_make_service_with_connect_info::<Peer>();
+    let ending = async move { ending.cancelled().await };
+    let served = match listener {
+        Listener::Unix(unix) => axum::serve(unix, routes).with_graceful_shutdown(ending).await,
+        Listener::Tcp(tcp) => axum::serve(tcp, routes).with_graceful_shutdown(ending).await,
+    };
+    if let Err(err) = served {
+        tracing::error!(%err, "a listener ended");
+    }
+}
+
+fn remove_sockets(config: &Config) {
+    for address in &config.addresses {
+        if let crate::config::Address::Unix(path) = address
+            && let Err(err) = std::fs::remove_file(path)
+        {
+            tracing::warn!(path = %path.display(), %err, "cannot remove the socket");
+        }
+    }
+}
+
+type Made = (Engine<LinuxHost, SqliteStore>, Vec<Effect>);
+
+/// Runs on the engine's thread.
+fn engine(config: &Config, namespaces: Namespaces) -> Result<Made, String> {
+    let chain = |err: &(dyn std::error::Error + 'static)| kleene_engine::host::chain(err);
+    let boot = root::boot_id()?;
+    let store = SqliteStore::open(&config.root.join("metadata.sqlite")).map_err(|e| chain(&e))?;
+    let same_boot = store.fact(BOOT).map_err(|err| chain(&err))?.as_deref() == Some(&boot);
+    let host = LinuxHost::new(config.instance.clone(), namespaces).map_err(|err| chain(&err))?;
+    store.set_fact(BOOT, &boot).map_err(|err| chain(&err))?;
+    let (engine, effects, failure) =
+        Engine::start(host, store, config.instance.clone(), same_boot).map_err(|e| chain(&e))?;
+    if let Some(failure) = failure {
+        let why = chain(&failure);
+        tracing::error!(why, "the host could not be brought to the stored state");
+    }
+    Ok((engine, effects))
+}

@@ -1,0 +1,203 @@
+//! The daemon's own life: crashes, restarts, ends that nobody expected.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
+
+mod common;
+
+use common::{LIMIT, cables, is_running, said, sleeper, wait_running, web};
+use kleene_e2e::{World, poll};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::time::Duration;
+
+/// Processes of the world whose command line contains `text`, as numbers in
+/// the world.
+fn processes(world: &World, text: &str) -> Vec<String> {
+    let listed = world.run(["ps", "-eo", "pid,args"]);
+    let stdout = listed.ok().stdout().into_owned();
+    let found = stdout.lines().filter(|line| line.contains(text) && !line.contains("ps -eo"));
+    found.filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect()
+}
+
+#[test]
+#[ignore = "waits for kleened"]
+fn the_socket_is_for_root_and_its_group() {
+    let Some(world) = World::open("the_socket_is_for_root_and_its_group") else { return };
+    let _kleened = world.start_kleened("");
+    let metadata = std::fs::metadata(world.path("/run/kleened.sock")).unwrap();
+    assert!(metadata.file_type().is_socket());
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o660);
+}
+
+#[test]
+#[ignore = "waits for kleened"]
+fn a_second_daemon_on_one_root_is_refused() {
+    let Some(world) = World::open("a_second_daemon_on_one_root_is_refused") else { return };
+    let kleened = world.start_kleened("");
+    let program = kleene_e2e::target_dir().unwrap().join("kleened").display().to_string();
+    let second = [&program, "--kleene-root", "/k", "--api-listening-socket", "http:///run/2.sock"];
+    let output = world.run(second);
+    assert!(said(output.fails()).contains("/k"), "{output}");
+    // The first one does not mind.
+    world.http("GET", "/networks/list", None).expect(200);
+    // Another root is another daemon.
+    let other = [&program, "--kleene-root", "/k2", "--api-listening-socket", "http:///run/2.sock"];
+    let mut other = world.spawn(other);
+    world.wait_until(LIMIT, "the other daemon's socket", || {
+        world.path("/run/2.sock").exists() || !other.running()
+    });
+    assert!(other.running(), "{}", other.stderr());
+    drop(other);
+    kleened.stop().ok();
+}
+
+#[test]
+#[ignore = "waits for kleened"]
+fn a_clean_stop_leaves_containers_running() {
+    let Some(world) = World::open("a_clean_stop_leaves_containers_running") else { return };
+    let kleened = world.start_kleened("");
+    web(&world);
+    sleeper(&world, "stays", &["-l", "vnet", "-n", "web", "--ip", "10.4.6.9"]);
+    kleened.stop().ok();
+    assert!(!world.path("/run/kleened.sock").exists());
+    assert_eq!(processes(&world, "sleep 1000").len(), 1);
+    let ping = ["busybox", "ping", "-c", "1", "-W", "2", "10.4.6.9"];
+    world.run(ping).ok();
+    let _kleened = world.start_kleened("");
+    assert!(is_running(&world, "stays"));
+    world.klee(["exec", "stays", "true"]).ok();
+    world.klee(["stop", "stays"]).ok();
+    world.wait_until(LIMIT, "no cable", || cables(&world).is_empty());
+}
+
+#[test]
+#[ignore = "waits for kleened"]
+fn what_happens_while_the_daemon_is_dead_is_not_lost() {
+    let Some(world) = World::open("what_happens_while_the_daemon_is_dead_is_not_lost") else {
+        return;
+    };
+    let mut kleened = world.start_kleened("");
+    web(&world);
+    let script = "while [ ! -e /go ]; do sleep 0.05; done; echo written meanwhile; exit 9";
+    let run = ["run", "-d", "--name", "job", "-l", "vnet", "-n", "web", "host-usr", "sh", "-c"];
+    let started = world.klee([&run[..], &[script]].concat());
+    let exec = said(started.ok());
+    let exec = exec.split("created execution instance ").nth(1).unwrap_or_default();
+    let exec = exec.split_whitespace().next().unwrap_or_default().to_owned();
+    wait_running(&world, "job");
+    let job = processes(&world, "written meanwhile");
+    let job = job.first().expect("the job's process").clone();
+    kleened.kill9();
+    // Into the container without the daemon: through its process.
+    world.run(["sh", "-c", &format!("touch /proc/{job}/root/go")]).ok();
+    world.wait_until(LIMIT, "the job's end", || processes(&world, "written meanwhile").is_empty());
+    let _kleened = kleened.restart();
+    world.wait_until(LIMIT, "the news of its end", || !is_running(&world, "job"));
+    world.klee(["logs", "job"]).ok().says("written meanwhile");
+    let inspected = world.http("GET", &format!("/exec/{exec}/inspect"), None);
+    assert_eq!(inspected.expect(200).json["exit_code"], 9, "{}", inspected.text);
+    world.wait_until(LIMIT, "no cable", || cables(&world).is_empty());
+}
+
+#[test]
+#[ignore = "waits for kleened"]
+fn a_run_survives_or_is_told_when_the_daemon_dies() {
+    let Some(world) = World::open("a_run_survives_or_is_told_when_the_daemon_dies") else { return };
+    let mut kleened = world.start_kleened("");
+    let client = world.klee_spawn(["run", "--name", "cut", "host-usr", "sleep", "1000"]);
+    world.wait_until(LIMIT, "cut running", || !processes(&world, "sleep 1000").is_empty());
+    kleened.kill9();
+    let output = client.wait(LIMIT);
+    output.code(125);
+    let _kleened = kleened.restart();
+    assert!(is_running(&world, "cut"));
+    world.klee(["stop", "cut"]).ok();
+}
+
+#[test]
+#[ignore = "waits for kleened"]
+fn killed_at_any_moment_of_a_run_nothing_is_left_behind() {
+    let Some(world) = World::open("killed_at_any_moment_of_a_run_nothing_is_left_behind") else {
+        return;
+    };
+    let mut kleened = world.start_kleened("");
+    web(&world);
+    world.klee(["run", "--rm", "-l", "vnet", "-n", "web", "host-usr", "true"]).ok();
+    let before = world.snapshot();
+    for milliseconds in [1, 5, 10, 20, 30, 45, 60] {
+        let client = world.klee_spawn(["run", "-l", "vnet", "-n", "web", "host-usr", "true"]);
+        // Not a wait for something: a moment to strike at.
+        poll(Duration::from_millis(milliseconds), || None::<()>);
+        kleened.kill9();
+        drop(client);
+        kleened = kleened.restart();
+        let running = || world.http("GET", "/containers/list", None).json != serde_json::json!([]);
+        world.wait_until(LIMIT, "the end of what ran", || !running());
+        world.klee(["container", "prune", "-f"]).ok();
+        let left = || -> Vec<String> {
+            let all = before.diff(&world.snapshot());
+            all.into_iter().filter(|line| !line.contains("kleened")).collect()
+        };
+        world.wait_until(LIMIT, &format!("nothing left ({milliseconds} ms)"), || left().is_empty());
+    }
+}
+
+#[test]
+#[ignore = "waits for kleened"]
+fn ends_that_nobody_expected() {
+    let Some(world) = World::open("ends_that_nobody_expected") else { return };
+    let _kleened = world.start_kleened("");
+    web(&world);
+    let before = world.snapshot();
+    for victim in ["kleene-supervise", "kleene-holder", "sleep 1000"] {
+        sleeper(&world, "victim", &["-l", "vnet", "-n", "web"]);
+        let killed = processes(&world, victim);
+        assert!(!killed.is_empty(), "no process {victim}");
+        world.run(["kill", "-KILL", &killed[0]]).ok();
+        world.wait_until(LIMIT, &format!("the end after {victim}"), || {
+            !is_running(&world, "victim")
+        });
+        world.klee(["rmc", "victim"]).ok();
+        world.assert_back_to(&before, LIMIT);
+    }
+}
+
+#[test]
+#[ignore = "waits for kleened"]
+fn a_client_that_vanishes_ends_its_execution() {
+    let Some(world) = World::open("a_client_that_vanishes_ends_its_execution") else { return };
+    let _kleened = world.start_kleened("");
+    sleeper(&world, "stays", &[]);
+    let mut client = world.klee_spawn(["exec", "-i", "stays", "sleep", "4242"]);
+    world.wait_until(LIMIT, "the execution", || !processes(&world, "sleep 4242").is_empty());
+    client.kill();
+    // What klee itself had started, then what the daemon was asked for.
+    world.wait_until(LIMIT, "its end", || processes(&world, "sleep 4242").is_empty());
+    assert!(is_running(&world, "stays"));
+}
+
+#[test]
+#[ignore = "waits for kleened"]
+fn a_client_that_reads_nothing_stops_nobody() {
+    let Some(world) = World::open("a_client_that_reads_nothing_stops_nobody") else { return };
+    let _kleened = world.start_kleened("");
+    let flood = "i=0; while [ $i -lt 3000 ]; do echo $i 0123456789012345678901234567890123456789; \
+                 i=$((i+1)); done; echo over";
+    let mut client = world.klee_spawn(["run", "--name", "loud", "host-usr", "sh", "-c", flood]);
+    world.wait_until(LIMIT, "the client", || client.pid().is_some());
+    client.signal(rustix::process::Signal::STOP);
+    world.wait_until(LIMIT, "the end of the loud one", || {
+        let known = world.http("GET", "/containers/loud/inspect", None).status == 200;
+        known && !is_running(&world, "loud") && world.klee(["logs", "loud"]).contains("over")
+    });
+    client.kill();
+}
+
+#[test]
+#[ignore = "waits for kleened"]
+fn a_stranger_is_told_how_to_become_root() {
+    let Some(world) = World::open("a_stranger_is_told_how_to_become_root") else { return };
+    let program = kleene_e2e::target_dir().unwrap().join("kleened").display().to_string();
+    let output = world.run(["setpriv", "--reuid", "65534", "--clear-groups", &program]);
+    assert!(said(output.fails()).contains("sudo"), "{output}");
+    assert_eq!(said(&output).trim().lines().count(), 1, "{output}");
+}

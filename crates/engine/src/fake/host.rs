@@ -1,0 +1,231 @@
+//! The fake kernel behind the [`Host`] trait.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kleene_model::{ContainerId, InstanceName, LinkName};
+
+use super::faults::{Fault, Step, Times};
+use super::kernel::{Errno, Kernel, Kind};
+use crate::actual::{Actual, HostRoute, Link, LinkKind};
+use crate::change::{Change, Mark, Owned};
+use crate::host::{ApplyError, Host, HostError};
+
+#[derive(Debug)]
+struct Inner {
+    kernel: Kernel,
+    fault: Fault,
+    deaf: bool,
+    applied: Vec<String>,
+}
+
+/// A kernel that is only memory. A clone is the same kernel.
+#[derive(Debug, Clone)]
+pub struct FakeHost {
+    inner: Arc<Mutex<Inner>>,
+    instance: InstanceName,
+}
+
+impl FakeHost {
+    /// An empty kernel for the daemon of this name: it tells its own links'
+    /// routes from those of others.
+    #[must_use]
+    pub fn new(instance: InstanceName) -> Self {
+        let kernel = Kernel::default();
+        let inner = Inner { kernel, fault: Fault::default(), deaf: false, applied: Vec::new() };
+        Self { inner: Arc::new(Mutex::new(inner)), instance }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A test that plays a crash unwinds; what is behind the lock is whole.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something to the kernel behind the engine's back.
+    pub fn kernel<T>(&self, act: impl FnOnce(&mut Kernel) -> T) -> T {
+        act(&mut self.lock().kernel)
+    }
+
+    /// The kernel as it is now, for comparison.
+    #[must_use]
+    pub fn snapshot(&self) -> Kernel {
+        self.lock().kernel.clone()
+    }
+
+    /// The same without what this daemon made.
+    #[must_use]
+    pub fn strangers(&self) -> Kernel {
+        let mut kernel = self.snapshot();
+        kernel.links.retain(|_, link| !self.is_ours(link.alias.as_deref()));
+        kernel.namespaces.clear();
+        kernel
+    }
+
+    fn is_ours(&self, alias: Option<&str>) -> bool {
+        alias.and_then(Mark::parse).is_some_and(|mark| mark.instance == self.instance)
+    }
+
+    /// The `n`-th change from now is refused; 1 is the next.
+    pub fn fail_at(&self, n: usize, times: Times) {
+        self.lock().fault.fail_at(n, times);
+    }
+
+    /// The daemon dies when `n` more changes have been applied.
+    pub fn crash_after(&self, n: usize) {
+        self.lock().fault.crash_after(n);
+    }
+
+    /// `true`: the kernel does not answer to questions.
+    pub fn set_deaf(&self, deaf: bool) {
+        self.lock().deaf = deaf;
+    }
+
+    /// Nothing fails any more. Whether a fault was still waiting for its step.
+    pub fn clear_faults(&self) -> bool {
+        let mut inner = self.lock();
+        let waited = inner.fault.waits();
+        inner.fault.clear();
+        inner.deaf = false;
+        waited
+    }
+
+    /// The sentences of the changes applied since the last call.
+    pub fn take_applied(&self) -> Vec<String> {
+        std::mem::take(&mut self.lock().applied)
+    }
+
+    /// The host goes down and comes up again: all that was made is gone, what
+    /// `keep` names comes back by the host's own configuration.
+    pub fn reboot(&self, keep: &[LinkName]) {
+        let mut inner = self.lock();
+        let kernel = &mut inner.kernel;
+        kernel.namespaces.clear();
+        kernel.links.retain(|name, _| keep.contains(name));
+        for link in kernel.links.values_mut() {
+            link.master = None;
+        }
+        let kept = kernel.links.clone();
+        kernel.routes.retain(|route| route.link.as_ref().is_none_or(|l| kept.contains_key(l)));
+    }
+
+    /// A container's network namespace comes to be.
+    pub fn make_namespace(&self, container: ContainerId) {
+        self.kernel(|kernel| kernel.make_namespace(container));
+    }
+
+    /// A container's network namespace goes, with the cables that end in it.
+    pub fn destroy_namespace(&self, container: ContainerId) {
+        self.kernel(|kernel| kernel.destroy_namespace(container));
+    }
+
+    /// Deletes a cable that is out of use, when its mark is still there; it
+    /// may be gone already.
+    pub fn sweep(&self, link: &Owned) {
+        self.kernel(|kernel| {
+            if still_ours(kernel, link) {
+                kernel.delete(link.link()).expect("the link is there");
+            }
+        });
+    }
+}
+
+/// Whether the link exists and still carries the mark it was seen with.
+fn still_ours(kernel: &Kernel, owned: &Owned) -> bool {
+    let alias = kernel.links.get(owned.link()).and_then(|link| link.alias.as_deref());
+    alias == Some(owned.mark().to_string().as_str())
+}
+
+/// Carries one change out, whole or not at all.
+fn apply_one(kernel: &mut Kernel, change: &Change) -> Result<(), Errno> {
+    match change {
+        Change::MakeBridge { link, mac, mark } => kernel.make_bridge(link, *mac, mark),
+        Change::AddAddress { link, addr } => kernel.add_address(link, *addr),
+        Change::RemoveAddress { link, addr } => {
+            if !still_ours(kernel, link) {
+                return Err(Errno::NoDevice);
+            }
+            kernel.remove_address(link.link(), *addr)
+        }
+        Change::RaiseLink { link } => kernel.set_up(link, true),
+        // What does not carry the mark any more is not what was seen: ours is
+        // gone, which counts as done.
+        Change::RemoveBridge { link } if still_ours(kernel, link) => kernel.delete(link.link()),
+        Change::RetireCable { link } if still_ours(kernel, link) => {
+            kernel.set_master(link.link(), None)?;
+            kernel.set_up(link.link(), false)
+        }
+        Change::RemoveBridge { .. } | Change::RetireCable { .. } => Ok(()),
+        Change::RaiseLoopback { container } => kernel.raise_loopback(*container),
+        Change::MakeCable { cable, mark } => kernel.make_cable(cable, mark),
+        Change::Plug { link, bridge } => kernel.set_master(link, Some(bridge)),
+        Change::AddInnerAddress { container, link, addr } => {
+            kernel.add_inner_address(*container, link, *addr)
+        }
+        Change::RaiseInnerLink { container, link } => kernel.raise_inner(*container, link),
+        Change::AddDefaultRoute { container, link, via } => {
+            kernel.add_default(*container, link, *via)
+        }
+    }
+}
+
+fn deaf(what: &str) -> HostError {
+    HostError { what: what.to_owned(), source: Box::new(Errno::Busy) }
+}
+
+impl Host for FakeHost {
+    fn observe(&mut self) -> Result<Actual, HostError> {
+        let inner = self.lock();
+        if inner.deaf {
+            return Err(deaf("list the links"));
+        }
+        let mut actual = Actual::new();
+        for (name, link) in &inner.kernel.links {
+            let kind = match link.kind {
+                Kind::Bridge => LinkKind::Bridge,
+                Kind::Veth { .. } => LinkKind::Cable,
+                Kind::Other => LinkKind::Other,
+            };
+            actual.insert(Link::observed(name.clone(), kind, link.up, link.alias.as_deref()));
+            for addr in &link.addresses {
+                actual.insert_address(name, *addr);
+            }
+            if let Some(master) = &link.master {
+                actual.set_master(name, master.clone());
+            }
+        }
+        Ok(actual)
+    }
+
+    fn routes(&mut self) -> Result<Vec<HostRoute>, HostError> {
+        let inner = self.lock();
+        if inner.deaf {
+            return Err(deaf("list the routes"));
+        }
+        let ours = |route: &HostRoute| {
+            let link = route.link.as_ref().and_then(|name| inner.kernel.links.get(name));
+            link.is_some_and(|link| self.is_ours(link.alias.as_deref()))
+        };
+        Ok(inner.kernel.all_routes().into_iter().filter(|route| !ours(route)).collect())
+    }
+
+    fn apply(&mut self, changes: &[Change]) -> Result<(), ApplyError> {
+        for (done, change) in changes.iter().enumerate() {
+            let mut inner = self.lock();
+            let applied = match inner.fault.step() {
+                Step::Go => apply_one(&mut inner.kernel, change),
+                Step::Refuse => Err(Errno::Busy),
+                Step::Crash => {
+                    drop(inner);
+                    Fault::die()
+                }
+            };
+            match applied {
+                Ok(()) => inner.applied.push(change.to_string()),
+                Err(errno) => {
+                    let (change, source) = (Box::new(change.clone()), Box::new(errno));
+                    return Err(ApplyError { done, change, source });
+                }
+            }
+        }
+        Ok(())
+    }
+}

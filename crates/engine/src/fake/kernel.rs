@@ -1,0 +1,338 @@
+//! The network of a kernel, as far as Kleene touches it: links, addresses,
+//! routes and the containers' namespaces, with the errors that Linux gives.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use kleene_model::{ContainerId, Family, LinkName, MacAddress};
+
+use crate::actual::HostRoute;
+use crate::change::{Cable, Mark};
+
+/// What the kernel says when it refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Errno {
+    /// The name, address or route is there already.
+    Exists,
+    /// No such interface.
+    NoDevice,
+    /// No such address.
+    AddressNotAvailable,
+    /// No such namespace.
+    NoEntry,
+    /// The gateway cannot be reached over that interface.
+    NetworkUnreachable,
+    /// The interface is down.
+    NetworkDown,
+    /// The interface cannot do that.
+    NotSupported,
+    /// A bridge in a bridge.
+    Loop,
+    /// What a test injects.
+    Busy,
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Exists => "File exists (EEXIST)",
+            Self::NoDevice => "No such device (ENODEV)",
+            Self::AddressNotAvailable => "Cannot assign requested address (EADDRNOTAVAIL)",
+            Self::NoEntry => "No such file or directory (ENOENT)",
+            Self::NetworkUnreachable => "Network is unreachable (ENETUNREACH)",
+            Self::NetworkDown => "Network is down (ENETDOWN)",
+            Self::NotSupported => "Operation not supported (EOPNOTSUPP)",
+            Self::Loop => "Too many levels of symbolic links (ELOOP)",
+            Self::Busy => "Device or resource busy (EBUSY)",
+        })
+    }
+}
+
+impl std::error::Error for Errno {}
+
+/// What a link of the host is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A bridge.
+    Bridge,
+    /// The host's end of a veth pair: the other end's name, and in whose
+    /// namespace it is.
+    Veth {
+        /// The container.
+        container: ContainerId,
+        /// The inner end's name.
+        peer: LinkName,
+    },
+    /// A NIC, a loopback, anything that Kleene does not make.
+    Other,
+}
+
+/// A link of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelLink {
+    /// What it is.
+    pub kind: Kind,
+    /// Its hardware address.
+    pub mac: MacAddress,
+    /// The text that may hold an owner mark.
+    pub alias: Option<String>,
+    /// Whether it is up.
+    pub up: bool,
+    /// The bridge it is a port of.
+    pub master: Option<LinkName>,
+    /// Its addresses.
+    pub addresses: BTreeSet<IpNet>,
+}
+
+impl KernelLink {
+    fn new(kind: Kind, mac: MacAddress, alias: Option<String>) -> Self {
+        Self { kind, mac, alias, up: false, master: None, addresses: BTreeSet::new() }
+    }
+}
+
+/// A link inside a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InnerLink {
+    /// Its hardware address.
+    pub mac: MacAddress,
+    /// Whether it is up.
+    pub up: bool,
+    /// Its addresses.
+    pub addresses: BTreeSet<IpNet>,
+}
+
+/// A container's network namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Namespace {
+    /// Whether its loopback is up.
+    pub loopback_up: bool,
+    /// Its links, the loopback excepted.
+    pub links: BTreeMap<LinkName, InnerLink>,
+    /// Its default routes: over which link, to which gateway.
+    pub defaults: BTreeMap<Family, (LinkName, IpAddr)>,
+}
+
+/// All of it. It holds what is, never what shall be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kernel {
+    /// The host's links.
+    pub links: BTreeMap<LinkName, KernelLink>,
+    /// The host's routes that somebody set; those of addresses come by themselves.
+    pub routes: Vec<HostRoute>,
+    /// The containers' namespaces.
+    pub namespaces: BTreeMap<ContainerId, Namespace>,
+}
+
+type Done = Result<(), Errno>;
+
+impl Kernel {
+    /// Adds a link that is not Kleene's.
+    ///
+    /// # Errors
+    /// [`Errno::Exists`].
+    pub fn add_stranger(&mut self, name: &LinkName, kind: Kind, alias: Option<&str>) -> Done {
+        let mac = MacAddress([2, 0, 0, 0, 0, 1]);
+        self.add(name, KernelLink::new(kind, mac, alias.map(str::to_owned)))
+    }
+
+    fn add(&mut self, name: &LinkName, link: KernelLink) -> Done {
+        if self.links.contains_key(name) {
+            return Err(Errno::Exists);
+        }
+        self.links.insert(name.clone(), link);
+        Ok(())
+    }
+
+    fn link(&mut self, name: &LinkName) -> Result<&mut KernelLink, Errno> {
+        self.links.get_mut(name).ok_or(Errno::NoDevice)
+    }
+
+    fn inner(&mut self, container: ContainerId, name: &LinkName) -> Result<&mut InnerLink, Errno> {
+        let namespace = self.namespaces.get_mut(&container).ok_or(Errno::NoEntry)?;
+        namespace.links.get_mut(name).ok_or(Errno::NoDevice)
+    }
+
+    /// Makes a bridge, down.
+    ///
+    /// # Errors
+    /// [`Errno::Exists`].
+    pub fn make_bridge(&mut self, name: &LinkName, mac: MacAddress, mark: &Mark) -> Done {
+        self.add(name, KernelLink::new(Kind::Bridge, mac, Some(mark.to_string())))
+    }
+
+    /// Makes both ends of a cable, down.
+    ///
+    /// # Errors
+    /// [`Errno::Exists`] for either end's name, [`Errno::NoEntry`] without the
+    /// container's namespace.
+    pub fn make_cable(&mut self, cable: &Cable, mark: &Mark) -> Done {
+        let Cable { host, inner, host_mac, inner_mac, container } = cable;
+        let namespace = self.namespaces.get(container).ok_or(Errno::NoEntry)?;
+        if namespace.links.contains_key(inner) {
+            return Err(Errno::Exists);
+        }
+        let kind = Kind::Veth { container: *container, peer: inner.clone() };
+        self.add(host, KernelLink::new(kind, *host_mac, Some(mark.to_string())))?;
+        let end = InnerLink { mac: *inner_mac, up: false, addresses: BTreeSet::new() };
+        let namespace = self.namespaces.get_mut(container).ok_or(Errno::NoEntry)?;
+        namespace.links.insert(inner.clone(), end);
+        Ok(())
+    }
+
+    /// Deletes a link of the host with all that hangs on it: its addresses and
+    /// routes, the far end of a cable, the bond of a bridge's ports.
+    ///
+    /// # Errors
+    /// [`Errno::NoDevice`].
+    pub fn delete(&mut self, name: &LinkName) -> Done {
+        let link = self.links.remove(name).ok_or(Errno::NoDevice)?;
+        self.routes.retain(|route| route.link.as_ref() != Some(name));
+        if let Kind::Veth { container, peer } = &link.kind
+            && let Some(namespace) = self.namespaces.get_mut(container)
+        {
+            namespace.links.remove(peer);
+            namespace.defaults.retain(|_, (link, _)| link != peer);
+        }
+        for port in self.links.values_mut().filter(|port| port.master.as_ref() == Some(name)) {
+            port.master = None;
+        }
+        Ok(())
+    }
+
+    /// Adds an address to a link of the host.
+    ///
+    /// # Errors
+    /// [`Errno::NoDevice`], [`Errno::Exists`], [`Errno::AddressNotAvailable`].
+    pub fn add_address(&mut self, name: &LinkName, addr: IpNet) -> Done {
+        insert(&mut self.link(name)?.addresses, addr)
+    }
+
+    /// Takes an address off a link of the host.
+    ///
+    /// # Errors
+    /// [`Errno::NoDevice`], [`Errno::AddressNotAvailable`].
+    pub fn remove_address(&mut self, name: &LinkName, addr: IpNet) -> Done {
+        let removed = self.link(name)?.addresses.remove(&addr);
+        removed.then_some(()).ok_or(Errno::AddressNotAvailable)
+    }
+
+    /// Brings a link of the host up or down. Down, its own routes go.
+    ///
+    /// # Errors
+    /// [`Errno::NoDevice`].
+    pub fn set_up(&mut self, name: &LinkName, up: bool) -> Done {
+        self.link(name)?.up = up;
+        if !up {
+            self.routes.retain(|route| route.link.as_ref() != Some(name));
+        }
+        Ok(())
+    }
+
+    /// Makes a link a port of a bridge, or of none.
+    ///
+    /// # Errors
+    /// [`Errno::NoDevice`], [`Errno::NotSupported`] when `bridge` is none,
+    /// [`Errno::Loop`] for a bridge in a bridge.
+    pub fn set_master(&mut self, name: &LinkName, bridge: Option<&LinkName>) -> Done {
+        if let Some(bridge) = bridge
+            && self.link(bridge)?.kind != Kind::Bridge
+        {
+            return Err(Errno::NotSupported);
+        }
+        let link = self.link(name)?;
+        if bridge.is_some() && link.kind == Kind::Bridge {
+            return Err(Errno::Loop);
+        }
+        link.master = bridge.cloned();
+        Ok(())
+    }
+
+    /// A namespace comes to be. Its loopback is down.
+    pub fn make_namespace(&mut self, container: ContainerId) {
+        self.namespaces.insert(container, Namespace::default());
+    }
+
+    /// A namespace goes, and every cable that ends in it.
+    pub fn destroy_namespace(&mut self, container: ContainerId) {
+        let ends_there = |link: &KernelLink| matches!(&link.kind, Kind::Veth { container: c, .. } if *c == container);
+        self.links.retain(|_, link| !ends_there(link));
+        self.namespaces.remove(&container);
+    }
+
+    /// Brings a container's loopback up.
+    ///
+    /// # Errors
+    /// [`Errno::NoEntry`].
+    pub fn raise_loopback(&mut self, container: ContainerId) -> Done {
+        self.namespaces.get_mut(&container).ok_or(Errno::NoEntry)?.loopback_up = true;
+        Ok(())
+    }
+
+    /// Adds an address inside a container.
+    ///
+    /// # Errors
+    /// [`Errno::NoEntry`], [`Errno::NoDevice`], [`Errno::Exists`],
+    /// [`Errno::AddressNotAvailable`].
+    pub fn add_inner_address(
+        &mut self,
+        container: ContainerId,
+        name: &LinkName,
+        addr: IpNet,
+    ) -> Done {
+        insert(&mut self.inner(container, name)?.addresses, addr)
+    }
+
+    /// Brings a link inside a container up.
+    ///
+    /// # Errors
+    /// [`Errno::NoEntry`], [`Errno::NoDevice`].
+    pub fn raise_inner(&mut self, container: ContainerId, name: &LinkName) -> Done {
+        self.inner(container, name)?.up = true;
+        Ok(())
+    }
+
+    /// Sets a default route inside a container.
+    ///
+    /// # Errors
+    /// [`Errno::NoEntry`], [`Errno::NoDevice`], [`Errno::NetworkDown`] over a
+    /// link that is down, [`Errno::NetworkUnreachable`] to a gateway that is
+    /// not on the link, [`Errno::Exists`] when there is one.
+    pub fn add_default(&mut self, container: ContainerId, name: &LinkName, via: IpAddr) -> Done {
+        let link = self.inner(container, name)?;
+        if !link.up {
+            return Err(Errno::NetworkDown);
+        }
+        if !link.addresses.iter().any(|addr| addr.contains(&via)) {
+            return Err(Errno::NetworkUnreachable);
+        }
+        let namespace = self.namespaces.get_mut(&container).ok_or(Errno::NoEntry)?;
+        let family = Family::of(via);
+        if namespace.defaults.contains_key(&family) {
+            return Err(Errno::Exists);
+        }
+        namespace.defaults.insert(family, (name.clone(), via));
+        Ok(())
+    }
+
+    /// The routes of the host: those somebody set, and those of the addresses
+    /// of its links that are up.
+    #[must_use]
+    pub fn all_routes(&self) -> Vec<HostRoute> {
+        let up = self.links.iter().filter(|(_, link)| link.up);
+        let connected = up.flat_map(|(name, link)| {
+            link.addresses
+                .iter()
+                .map(|addr| HostRoute { destination: addr.trunc(), link: Some(name.clone()) })
+        });
+        self.routes.iter().cloned().chain(connected).collect()
+    }
+}
+
+fn insert(addresses: &mut BTreeSet<IpNet>, addr: IpNet) -> Done {
+    if addr.addr().is_unspecified() || addr.addr().is_multicast() {
+        return Err(Errno::AddressNotAvailable);
+    }
+    addresses.insert(addr).then_some(()).ok_or(Errno::Exists)
+}

@@ -1,0 +1,17 @@
+//! The host contract on the fake host.
+
+use kleene_engine::contract;
+use kleene_engine::fake::FakeHost;
+use kleene_model::InstanceName;
+
+#[test]
+fn the_fake_host_keeps_the_contract() {
+    for seed in 0..60 {
+        let mut host = FakeHost::new(InstanceName::parse("contract").expect("a name"));
+        let kernel = host.clone();
+        let mut prepare = |container| kernel.make_namespace(container);
+        if let Err(why) = contract::run(&mut host, &mut prepare, seed, 60) {
+            panic!("{why}");
+        }
+    }
+}

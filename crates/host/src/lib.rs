@@ -1,0 +1,9 @@
+//! Carries changes out on the host and observes it.
+//!
+//! One module per system, side by side; [`imp`] is the one this is built for.
+
+#[cfg(target_os = "linux")]
+pub mod linux;
+
+#[cfg(target_os = "linux")]
+pub use linux as imp;

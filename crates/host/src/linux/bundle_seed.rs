@@ -1,0 +1,229 @@
+//! The files of `/etc` that differ between containers: `hosts`, `hostname`,
+//! `resolv.conf`.
+//!
+//! They are written into the container's own layer at every start, because
+//! addresses and name servers change. A container may change them too, and
+//! then they are left alone: a copy of what was given last, outside the
+//! container's reach, tells the two apart. The layer's content is hostile: a
+//! container may have made `etc` a link to the host's, or `hosts` a fifo.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat2, renameat, unlinkat,
+};
+use rustix::io::Errno;
+
+use super::bundle::{BundleRequest, Driver};
+use super::image::{self, HOSTS};
+use super::storage::{self, StorageError, during};
+
+/// A file larger than this is the container's own doing.
+const MAX: u64 = 1 << 20;
+
+const WITHIN: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS)
+    .union(ResolveFlags::NO_XDEV);
+
+/// What a name in the container's layer stands for.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    File(Vec<u8>),
+    /// Removed or replaced by the container: its own business.
+    Other,
+}
+
+/// Gives the container its files, below `top`.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn seed(
+    request: &BundleRequest<'_>,
+    top: &Path,
+    given: &Path,
+) -> Result<(), StorageError> {
+    let fail = during("open etc below", top);
+    let Some(etc) = open_etc(top).map_err(fail)? else { return Ok(()) };
+    let hostname = request.hostname.unwrap_or(request.id);
+    let files = [
+        ("hosts", hosts(request, hostname)),
+        ("hostname", format!("{hostname}\n")),
+        ("resolv.conf", image::resolv_conf()?),
+    ];
+    for (name, content) in files {
+        let record = given.join(name);
+        if give(&etc, name, content.as_bytes(), &record)
+            .map_err(during("write", &top.join("etc").join(name)))?
+        {
+            storage::write_atomically(&record, content.as_bytes(), 0o600)?;
+        }
+    }
+    Ok(())
+}
+
+/// `/etc/hosts`: the names of the container stand for its own addresses; in
+/// the host's network, and without an address, for a loopback address, so that
+/// they can be looked up at all.
+fn hosts(request: &BundleRequest<'_>, hostname: &str) -> String {
+    let mut names = vec![hostname];
+    names.extend(request.name.filter(|name| *name != hostname));
+    if request.id != hostname {
+        names.push(request.id);
+    }
+    let names = names.join(" ");
+    let own: &[IpAddr] = match request.driver {
+        Driver::Vnet => request.addresses,
+        Driver::Host => &[],
+    };
+    let mut text = HOSTS.to_owned();
+    for address in own {
+        text.push_str(&format!("{address}\t{names}\n"));
+    }
+    if own.is_empty() {
+        text.push_str(&format!("127.0.1.1\t{names}\n"));
+    }
+    text
+}
+
+/// The directory `etc` of the layer, made when the layer has none. Nothing
+/// when the container has put something else there.
+fn open_etc(top: &Path) -> io::Result<Option<OwnedFd>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let top = rustix::fs::open(top, flags, Mode::empty())?;
+    match mkdirat(&top, "etc", Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(e) => return Err(e.into()),
+    }
+    match openat2(&top, "etc", flags, Mode::empty(), WITHIN) {
+        Ok(etc) => Ok(Some(etc)),
+        Err(Errno::LOOP | Errno::NOTDIR | Errno::XDEV) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Writes one file unless the container has changed it. Whether it was
+/// written.
+fn give(etc: &OwnedFd, name: &str, content: &[u8], record: &Path) -> io::Result<bool> {
+    match look(etc, name)? {
+        Found::File(now) if now == content => return Ok(true),
+        Found::File(now) if std::fs::read(record).is_ok_and(|last| last == now) => {}
+        // What a power loss leaves of a file.
+        Found::File(now) if now.is_empty() => {}
+        // A copied root comes with the skeleton's files and has no record yet.
+        Found::File(_) if !record.exists() => {}
+        Found::File(_) | Found::Other => return Ok(false),
+        Found::Nothing => {}
+    }
+    let beside = format!(".{name}.kleene-new");
+    match unlinkat(etc, &beside, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(e) => return Err(e.into()),
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(0o644);
+    let mut file = File::from(openat2(etc, &beside, flags, mode, WITHIN)?);
+    rustix::fs::fchmod(&file, mode)?;
+    file.write_all(content)?;
+    renameat(etc, &beside, etc, name)?;
+    Ok(true)
+}
+
+fn look(etc: impl AsFd, name: &str) -> io::Result<Found> {
+    // Without NONBLOCK, opening a fifo would wait for a writer for ever.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match openat2(etc, name, flags, Mode::empty(), WITHIN) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT) => return Ok(Found::Nothing),
+        // A link, a removed file (a device of overlay's), a socket, a mount.
+        Err(Errno::LOOP | Errno::NXIO | Errno::NODEV | Errno::XDEV) => return Ok(Found::Other),
+        Err(e) => return Err(e.into()),
+    };
+    let stat = fstat(&file)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Ok(Found::Other);
+    }
+    let mut content = Vec::new();
+    file.take(MAX + 1).read_to_end(&mut content)?;
+    Ok(Found::File(content))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    struct Layer(tempfile::TempDir);
+
+    impl Layer {
+        fn new() -> Self {
+            let layer = Self(tempfile::tempdir().unwrap());
+            for name in ["top", "given", "host"] {
+                std::fs::create_dir(layer.path(name)).unwrap();
+            }
+            layer
+        }
+
+        fn path(&self, name: &str) -> std::path::PathBuf {
+            self.0.path().join(name)
+        }
+
+        fn give(&self, content: &str) -> bool {
+            let Some(etc) = open_etc(&self.path("top")).unwrap() else { return false };
+            let record = self.path("given/hosts");
+            let written = give(&etc, "hosts", content.as_bytes(), &record).unwrap();
+            if written {
+                std::fs::write(record, content).unwrap();
+            }
+            written
+        }
+
+        fn hosts(&self) -> String {
+            std::fs::read_to_string(self.path("top/etc/hosts")).unwrap()
+        }
+    }
+
+    #[test]
+    fn files_follow_the_engine_until_the_container_changes_them() {
+        let layer = Layer::new();
+        assert!(layer.give("one") && layer.give("one") && layer.give("two"));
+        assert_eq!(layer.hosts(), "two");
+        std::fs::write(layer.path("top/etc/hosts"), "mine").unwrap();
+        assert!(!layer.give("three"));
+        assert_eq!(layer.hosts(), "mine");
+        assert_eq!(std::fs::read_dir(layer.path("top/etc")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn hostile_layers_are_left_alone() {
+        let layer = Layer::new();
+        std::fs::write(layer.path("host/hosts"), "host").unwrap();
+        symlink(layer.path("host"), layer.path("top/etc")).unwrap();
+        assert!(!layer.give("one"));
+        std::fs::remove_file(layer.path("top/etc")).unwrap();
+        std::fs::write(layer.path("top/etc"), "").unwrap();
+        assert!(!layer.give("one"));
+        std::fs::remove_file(layer.path("top/etc")).unwrap();
+        std::fs::create_dir(layer.path("top/etc")).unwrap();
+        let hosts = layer.path("top/etc/hosts");
+        symlink(layer.path("host/hosts"), &hosts).unwrap();
+        assert!(!layer.give("one"));
+        std::fs::remove_file(&hosts).unwrap();
+        let fifo = std::process::Command::new("mkfifo").arg(&hosts).status().unwrap();
+        assert!(fifo.success() && !layer.give("one"));
+        std::fs::remove_file(&hosts).unwrap();
+        std::fs::create_dir(&hosts).unwrap();
+        assert!(!layer.give("one"));
+        std::fs::remove_dir(&hosts).unwrap();
+        // The name it is written under first, taken by a link outwards.
+        symlink(layer.path("host/hosts"), layer.path("top/etc/.hosts.kleene-new")).unwrap();
+        assert!(layer.give("one"));
+        assert_eq!(layer.hosts(), "one");
+        assert_eq!(std::fs::read_to_string(layer.path("host/hosts")).unwrap(), "host");
+    }
+}

@@ -1,0 +1,358 @@
+//! The built-in image `host-usr`: the host's own `/usr` with a small root of
+//! our own around it. It needs no registry and no download.
+//!
+//! Name, default command, environment and user are in the model
+//! ([`kleene_model::Image::host_usr`]); here is what it is made of:
+//!
+//! - a *skeleton*: directories, the merged-`/usr` links and a small `/etc`,
+//!   the lower layer of `/`;
+//! - the host's `/usr`, the lower layer of a second overlay. What the host's
+//!   package manager changes there is seen by running containers; the kernel
+//!   promises nothing about the moment itself. File systems mounted *below*
+//!   the host's `/usr` are not seen;
+//! - read-only binds of what belongs to the host's `/usr` but lies in `/etc`.
+//!
+//! A skeleton's directory name carries a digest of its content: when the host
+//! changes (an account, a name server) or Kleene does, the next
+//! [`HostUsr::ensure`] makes another beside it, and containers get it at their
+//! next start.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::image_accounts::{group, passwd};
+use super::storage::{self, StorageError, during};
+
+/// How a skeleton is made; part of its name.
+const VERSION: u32 = 1;
+
+/// Links at the root of a host with merged `/usr`, and whether each must be
+/// there.
+const MERGED: [(&str, bool); 6] = [
+    ("bin", true),
+    ("sbin", true),
+    ("lib", true),
+    ("lib64", false),
+    ("lib32", false),
+    ("libx32", false),
+];
+
+/// Directories of the root and their modes.
+const DIRECTORIES: [(&str, u32); 29] = [
+    ("dev", 0o755),
+    ("etc", 0o755),
+    ("home", 0o755),
+    ("mnt", 0o755),
+    ("opt", 0o755),
+    ("proc", 0o555),
+    ("root", 0o700),
+    ("run", 0o755),
+    ("run/.kleene", 0o755),
+    ("run/lock", 0o1777),
+    ("srv", 0o755),
+    ("sys", 0o555),
+    ("tmp", 0o1777),
+    ("usr", 0o755),
+    ("var", 0o755),
+    ("var/cache", 0o755),
+    ("var/cache/apt", 0o755),
+    ("var/cache/apt/archives", 0o755),
+    ("var/cache/apt/archives/partial", 0o700),
+    ("var/lib", 0o755),
+    ("var/lib/apt", 0o755),
+    ("var/lib/apt/lists", 0o755),
+    ("var/lib/dpkg", 0o755),
+    ("var/lib/misc", 0o755),
+    ("var/log", 0o755),
+    ("var/mail", 0o2775),
+    ("var/spool", 0o755),
+    ("var/tmp", 0o1777),
+    ("var/www", 0o755),
+];
+
+/// What a `/usr` needs of `/etc`. No more than this: `/etc/ssl` and
+/// `/etc/pki` as a whole would show the host's private keys to containers.
+const BINDS: [&str; 8] = [
+    "etc/alternatives",
+    "etc/ca-certificates",
+    "etc/ld.so.cache",
+    "etc/nsswitch.conf",
+    "etc/pki/ca-trust",
+    "etc/pki/tls/certs",
+    "etc/ssl/certs",
+    "etc/ssl/openssl.cnf",
+];
+
+/// Small tables that are copied.
+const COPIES: [&str; 4] = ["etc/protocols", "etc/resolv.conf", "etc/services", "etc/shells"];
+
+/// Nothing that is copied is larger.
+const MAX_COPY: u64 = 1 << 20;
+
+const PROFILE: &str = "\
+PATH=${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
+export PATH
+";
+
+/// The file `hosts` of a container that was given nothing else.
+pub(crate) const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+
+/// Why there is no image `host-usr` on this host.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The host keeps programs outside `/usr`.
+    #[error(
+        "the image host-usr needs a host with merged /usr, and {} is no link into /usr",
+        path.display()
+    )]
+    NotMerged {
+        /// What is no link.
+        path: PathBuf,
+    },
+    /// The skeleton could not be made.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// A thing of a skeleton. Paths are relative to its root.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Entry {
+    Directory { path: PathBuf, mode: u32 },
+    File { path: PathBuf, content: Vec<u8> },
+    Link { path: PathBuf, target: PathBuf },
+}
+
+/// The image on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostUsr {
+    lower: PathBuf,
+    binds: Vec<PathBuf>,
+}
+
+impl HostUsr {
+    /// Finds the skeleton for the host as it is, below `images`, or makes it:
+    /// beside its place, then with one rename.
+    ///
+    /// # Errors
+    /// A host without merged `/usr`; what the kernel says.
+    pub fn ensure(images: &Path) -> Result<Self, ImageError> {
+        Self::ensure_from(Path::new("/"), images)
+    }
+
+    fn ensure_from(host: &Path, images: &Path) -> Result<Self, ImageError> {
+        /// Two makers in one process would take each other's staging.
+        static MAKING: Mutex<()> = Mutex::new(());
+
+        let entries = entries(host)?;
+        let lower = images.join(name_of(&entries));
+        let binds = binds(host);
+        if lower.is_dir() {
+            return Ok(Self { lower, binds });
+        }
+        let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+        storage::ensure_directory(images, 0o700)?;
+        let staging = images.join(".host-usr-staging");
+        storage::remove_tree(&staging)?;
+        build(&entries, &staging)?;
+        match std::fs::rename(&staging, &lower) {
+            Err(_) if lower.is_dir() => storage::remove_tree(&staging)?,
+            renamed => renamed.map_err(during("put in place", &lower))?,
+        }
+        Ok(Self { lower, binds })
+    }
+
+    /// The skeleton: the lower layer of the container's `/`.
+    #[must_use]
+    pub fn lower(&self) -> &Path {
+        &self.lower
+    }
+
+    /// What of the host's `/etc` is bound into the container, read-only, at
+    /// the same place.
+    #[must_use]
+    pub fn binds(&self) -> &[PathBuf] {
+        &self.binds
+    }
+
+    /// Puts older skeletons below `images` into the trash, but those in
+    /// `in_use` (the lower layers of running containers), and gives their
+    /// number.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn remove_older(
+        &self,
+        images: &Path,
+        in_use: &[PathBuf],
+        trash: &Path,
+    ) -> Result<usize, StorageError> {
+        let mut removed = 0;
+        for entry in std::fs::read_dir(images).map_err(during("list", images))? {
+            let entry = entry.map_err(during("list", images))?;
+            let path = entry.path();
+            let ours = entry.file_name().to_string_lossy().starts_with("host-usr-v");
+            if ours && path != self.lower && !in_use.contains(&path) {
+                storage::remove_tree_later(&path, trash)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// Whether the host has a merged `/usr`.
+///
+/// # Errors
+/// The first top directory that is no link into `/usr`, or what the kernel
+/// says.
+pub fn check_merged() -> Result<(), ImageError> {
+    merged_links(Path::new("/")).map(drop)
+}
+
+fn name_of(entries: &[Entry]) -> String {
+    let mut hasher = DefaultHasher::new();
+    entries.hash(&mut hasher);
+    format!("host-usr-v{VERSION}-{:016x}", hasher.finish())
+}
+
+fn binds(host: &Path) -> Vec<PathBuf> {
+    BINDS
+        .iter()
+        .filter(|path| host.join(path).exists())
+        .map(|path| Path::new("/").join(path))
+        .collect()
+}
+
+fn merged_links(host: &Path) -> Result<Vec<Entry>, ImageError> {
+    let usr = host.join("usr").canonicalize().map_err(during("look at", &host.join("usr")))?;
+    let mut links = Vec::new();
+    for (name, required) in MERGED {
+        let path = host.join(name);
+        let target = match std::fs::read_link(&path) {
+            Ok(target) => target,
+            Err(e) if e.kind() == io::ErrorKind::NotFound && !required => continue,
+            Err(_) => return Err(ImageError::NotMerged { path }),
+        };
+        // An absolute link means the host's root, which a test does not have.
+        let full = host.join(target.strip_prefix("/").unwrap_or(&target));
+        if !full.canonicalize().is_ok_and(|full| full.starts_with(&usr)) {
+            return Err(ImageError::NotMerged { path });
+        }
+        links.push(Entry::Link { path: name.into(), target });
+    }
+    Ok(links)
+}
+
+/// All of a skeleton, from what the host has.
+fn entries(host: &Path) -> Result<Vec<Entry>, ImageError> {
+    let mut entries: Vec<Entry> = DIRECTORIES
+        .iter()
+        .map(|&(path, mode)| Entry::Directory { path: path.into(), mode })
+        .collect();
+    entries.extend(merged_links(host)?);
+    let file = |path: &str, content: &str| Entry::File {
+        path: path.into(),
+        content: content.as_bytes().to_vec(),
+    };
+    let link = |path: &str, target: &str| Entry::Link { path: path.into(), target: target.into() };
+
+    let accounts = passwd(&text(host, "etc/passwd")?);
+    let groups = group(&text(host, "etc/group")?, &accounts);
+    entries.extend([
+        file("etc/passwd", &accounts),
+        file("etc/group", &groups),
+        file("etc/hostname", "localhost\n"),
+        file("etc/hosts", HOSTS),
+        file("etc/profile", PROFILE),
+        link("etc/mtab", "../proc/self/mounts"),
+        link("etc/os-release", "../usr/lib/os-release"),
+        link("var/run", "/run"),
+        link("var/lock", "/run/lock"),
+        link("var/spool/mail", "../mail"),
+        // The holder is bound here at every start; an existing place spares
+        // each container a copy of the directory.
+        file("run/.kleene/holder", ""),
+    ]);
+    for path in COPIES {
+        entries.push(file(path, &text(host, path)?));
+    }
+    if let Ok(zone) = std::fs::read_link(host.join("etc/localtime"))
+        && zone.to_string_lossy().contains("usr/share/zoneinfo/")
+    {
+        entries.push(Entry::Link { path: "etc/localtime".into(), target: zone });
+    }
+    entries.extend(bind_places(host));
+    Ok(entries)
+}
+
+/// Where the binds go, so that no container has to make the places.
+fn bind_places(host: &Path) -> Vec<Entry> {
+    let mut places = Vec::new();
+    for path in BINDS.iter().map(Path::new) {
+        let Ok(meta) = std::fs::metadata(host.join(path)) else { continue };
+        let parents = path.ancestors().skip(1).filter(|p| p.components().count() > 1);
+        let mut directories: Vec<&Path> = parents.collect();
+        directories.reverse();
+        if meta.is_dir() {
+            directories.push(path);
+        }
+        for path in directories {
+            let place = Entry::Directory { path: path.into(), mode: 0o755 };
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        if !meta.is_dir() {
+            places.push(Entry::File { path: path.into(), content: Vec::new() });
+        }
+    }
+    places
+}
+
+/// A small text file of the host; what is missing, too large or no text is
+/// empty: no host lacks containers for a broken `/etc/services`.
+fn text(host: &Path, path: &str) -> Result<String, StorageError> {
+    let path = host.join(path);
+    let meta = match std::fs::metadata(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
+        meta => meta.map_err(during("look at", &path))?,
+    };
+    if !meta.is_file() || meta.len() > MAX_COPY {
+        return Ok(String::new());
+    }
+    let bytes = std::fs::read(&path).map_err(during("read", &path))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The host's `resolv.conf` as it is now.
+pub(crate) fn resolv_conf() -> Result<String, StorageError> {
+    text(Path::new("/"), "etc/resolv.conf")
+}
+
+fn build(entries: &[Entry], root: &Path) -> Result<(), StorageError> {
+    storage::make_directory(root, 0o755)?;
+    for entry in entries {
+        match entry {
+            Entry::Directory { path, mode } => storage::make_directory(&root.join(path), *mode)?,
+            Entry::File { path, content } => {
+                let path = root.join(path);
+                storage::write_new(&path, content, 0o644)?;
+                // A skeleton is made once: after a power loss it must not be
+                // there with empty files.
+                storage::sync(&path)?;
+            }
+            Entry::Link { path, target } => {
+                let path = root.join(path);
+                symlink(target, &path).map_err(during("make the link", &path))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "image_tests.rs"]
+mod tests;

@@ -1,0 +1,18 @@
+//! Linux: images, bundles, mounts, cgroups, and what a host can do.
+
+pub mod bundle;
+mod bundle_seed;
+mod bundle_spec;
+pub mod cgroup;
+pub mod doctor;
+mod doctor_probe;
+pub mod image;
+mod image_accounts;
+pub mod mounts;
+pub mod net;
+pub mod overlay;
+pub mod storage;
+#[allow(unsafe_code, reason = "the calls that rustix cannot make safe")]
+pub(crate) mod sys;
+#[cfg(test)]
+pub(crate) mod testing;

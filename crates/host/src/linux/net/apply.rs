@@ -1,0 +1,316 @@
+//! Carries changes out.
+//!
+//! What concerns one namespace and stands side by side in the plan goes to the
+//! kernel in one datagram; one that makes links ends behind them. The kernel
+//! does not stop at a refused message, so what belongs to a new link names it
+//! by an index that was free: it meets either that link or none.
+//!
+//! A link is made and marked in one datagram, that is in one system call: no
+//! crash of ours leaves one without its mark.
+
+use std::collections::HashMap;
+
+use kleene_engine::change::{Change, Owned};
+use kleene_engine::host::ApplyError;
+use kleene_model::{ContainerId, LinkName};
+use rustix::io::Errno;
+
+use super::LinuxHost;
+use super::error::{KernelError, NetError};
+use super::make::Made;
+use super::namespaces::visit;
+use super::request::{self, Request, Which};
+use super::socket::Socket;
+
+/// How many containers' sockets are open at a time.
+const INNER: usize = 64;
+/// Carries changes out, in order.
+pub(super) fn apply(host: &mut LinuxHost, changes: &[Change]) -> Result<(), ApplyError> {
+    let Some(first) = changes.first() else { return Ok(()) };
+    let mut run =
+        Run { host, queue: Vec::new(), space: Space::Host, inner: HashMap::new(), current: 0 };
+    let applied = run.all(changes);
+    applied.map_err(|Failure { at, error }| ApplyError {
+        done: at,
+        change: Box::new(changes.get(at).unwrap_or(first).clone()),
+        source: Box::new(error),
+    })
+}
+
+/// A failure and the number of the change that it hit.
+pub(super) struct Failure {
+    at: usize,
+    error: NetError,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Space {
+    Host,
+    Inner(ContainerId),
+}
+
+/// Requests of one change that wait for their datagram.
+struct Queued<'a> {
+    change: usize,
+    requests: Vec<Request>,
+    makes: Option<Made<'a>>,
+    /// Whether a link that is gone is as good as done.
+    may_be_gone: bool,
+}
+
+/// What is known of a container's namespace while a batch is applied.
+#[derive(Default)]
+pub(super) struct Inner {
+    socket: Option<Socket>,
+    pub(super) indexes: HashMap<LinkName, u32>,
+    /// Ends of new cables that want their settings, and the changes that made them.
+    pub(super) raw: Vec<(usize, LinkName)>,
+}
+
+/// A batch of changes on its way.
+pub(super) struct Run<'h, 'c> {
+    pub(super) host: &'h mut LinuxHost,
+    queue: Vec<Queued<'c>>,
+    space: Space,
+    pub(super) inner: HashMap<ContainerId, Inner>,
+    /// The number of the change that is being worked at.
+    pub(super) current: usize,
+}
+
+impl<'c> Run<'_, 'c> {
+    fn all(&mut self, changes: &'c [Change]) -> Result<(), Failure> {
+        for (at, change) in changes.iter().enumerate() {
+            self.current = at;
+            self.step(change)?;
+        }
+        self.flush()?;
+        let unsettled: Vec<ContainerId> = self
+            .inner
+            .iter()
+            .filter(|(_, inner)| !inner.raw.is_empty())
+            .map(|(id, _)| *id)
+            .collect();
+        unsettled.into_iter().try_for_each(|container| self.settle(container))
+    }
+
+    fn step(&mut self, change: &'c Change) -> Result<(), Failure> {
+        match change {
+            Change::MakeBridge { link, mac, mark } => {
+                let index = self.free_index()?;
+                self.make(Made::Bridge { link, mac: *mac, mark, index })
+            }
+            Change::MakeCable { cable, mark } => {
+                let (index, inner) = (self.free_index()?, self.host.numbers.draw());
+                self.make(Made::Cable { cable, mark, index, inner })
+            }
+            Change::AddAddress { link, addr } => {
+                let index = self.index(link)?;
+                self.push(Space::Host, request::add_address(index, *addr))
+            }
+            Change::RemoveAddress { link, addr } => match self.owned(link)? {
+                Some(index) => self.push(Space::Host, request::remove_address(index, *addr)),
+                None => Err(self.failure(NetError::NoLink(link.link().clone()))),
+            },
+            Change::RaiseLink { link } => {
+                let index = self.index(link)?;
+                self.push(Space::Host, request::set_up(index, true))
+            }
+            Change::Plug { link, bridge } => {
+                let (index, master) = (self.index(link)?, self.index(bridge)?);
+                self.push(Space::Host, request::set_master(index, master))
+            }
+            Change::RemoveBridge { link } => {
+                self.take_away(link, |index| vec![request::delete_link(index)])
+            }
+            // Down first: a port that leaves its bridge while it is up talks to
+            // the host itself.
+            Change::RetireCable { link } => self.take_away(link, |index| {
+                vec![request::set_up(index, false), request::set_master(index, 0)]
+            }),
+            Change::RaiseLoopback { container } => {
+                const LOOPBACK: u32 = 1;
+                self.push(Space::Inner(*container), request::set_up(LOOPBACK, true))
+            }
+            Change::AddInnerAddress { container, link, addr } => {
+                let index = self.inner_index(*container, link)?;
+                self.push(Space::Inner(*container), request::add_address(index, *addr))
+            }
+            Change::RaiseInnerLink { container, link } => {
+                let index = self.inner_index(*container, link)?;
+                self.push(Space::Inner(*container), request::set_up(index, true))
+            }
+            Change::AddDefaultRoute { container, link, via } => {
+                let index = self.inner_index(*container, link)?;
+                self.push(Space::Inner(*container), request::default_route(index, *via))
+            }
+        }
+    }
+
+    pub(super) fn failure(&self, error: impl Into<NetError>) -> Failure {
+        Failure { at: self.current, error: error.into() }
+    }
+
+    pub(super) fn fail<T>(&self, result: Result<T, NetError>) -> Result<T, Failure> {
+        result.map_err(|error| self.failure(error))
+    }
+}
+
+// What is queued, and how it is sent.
+impl<'c> Run<'_, 'c> {
+    fn push(&mut self, space: Space, request: Request) -> Result<(), Failure> {
+        if self.space != space || self.queue.last().is_some_and(|last| last.makes.is_some()) {
+            self.flush()?;
+        }
+        self.space = space;
+        let (change, requests) = (self.current, vec![request]);
+        self.queue.push(Queued { change, requests, makes: None, may_be_gone: false });
+        Ok(())
+    }
+
+    fn make(&mut self, made: Made<'c>) -> Result<(), Failure> {
+        if self.space != Space::Host || self.queue.last().is_some_and(|last| last.makes.is_none()) {
+            self.flush()?;
+        }
+        self.space = Space::Host;
+        let (change, requests) = (self.current, self.making(&made)?);
+        self.queue.push(Queued { change, requests, makes: Some(made), may_be_gone: false });
+        Ok(())
+    }
+
+    /// Sends what waits. The first refusal is the failure.
+    fn flush(&mut self) -> Result<(), Failure> {
+        let queue = std::mem::take(&mut self.queue);
+        let Some(first) = queue.first() else { return Ok(()) };
+        let at = first.change;
+        let socket = match self.space {
+            Space::Host => &mut self.host.socket,
+            Space::Inner(container) => self.inner_socket(container)?,
+        };
+        let requests: Vec<&Request> = queue.iter().flat_map(|queued| &queued.requests).collect();
+        let verdicts = socket.batch(&requests).map_err(|error| Failure { at, error })?;
+        let (now, mut verdicts) = (self.current, verdicts.into_iter());
+        for queued in queue {
+            self.current = queued.change;
+            let own = verdicts.by_ref().take(queued.requests.len());
+            // All of its verdicts are taken, so that the next gets its own.
+            let verdict = own.fold(Ok(()), Result::and);
+            self.accept(&queued, verdict)?;
+        }
+        self.current = now;
+        Ok(())
+    }
+
+    fn accept(
+        &mut self,
+        queued: &Queued<'c>,
+        verdict: Result<(), KernelError>,
+    ) -> Result<(), Failure> {
+        match (queued.makes, verdict) {
+            (Some(made), verdict) => self.made(made, verdict),
+            (None, Err(refused)) if queued.may_be_gone && refused.errno() == Errno::NODEV => Ok(()),
+            (None, verdict) => self.fail(verdict.map_err(NetError::from)),
+        }
+    }
+}
+
+// Links of the host that are there.
+impl Run<'_, '_> {
+    /// The index of a link of the host.
+    fn index(&mut self, link: &LinkName) -> Result<u32, Failure> {
+        if let Some(index) = self.host.indexes.get(link) {
+            return Ok(*index);
+        }
+        // It may be one of those that are about to be made.
+        self.flush()?;
+        if let Some(index) = self.host.indexes.get(link) {
+            return Ok(*index);
+        }
+        let found = self.host.socket.link(Which::Name(link));
+        match self.fail(found)? {
+            Some(found) => {
+                self.host.indexes.insert(link.clone(), found.index);
+                Ok(found.index)
+            }
+            None => Err(self.failure(NetError::NoLink(link.clone()))),
+        }
+    }
+
+    /// The index of a link that still carries our mark; `None` when it is gone.
+    fn owned(&mut self, owned: &Owned) -> Result<Option<u32>, Failure> {
+        self.flush()?;
+        let found = self.host.socket.link(Which::Name(owned.link()));
+        let Some(found) = self.fail(found)? else { return Ok(None) };
+        if found.alias.as_deref() != Some(owned.mark().to_string().as_str()) {
+            let link = owned.link().clone();
+            return Err(self.failure(NetError::Foreign { link, found: found.alias }));
+        }
+        Ok(Some(found.index))
+    }
+
+    fn take_away(
+        &mut self,
+        owned: &Owned,
+        requests: impl Fn(u32) -> Vec<Request>,
+    ) -> Result<(), Failure> {
+        let found = self.owned(owned)?;
+        self.host.indexes.remove(owned.link());
+        // By index: a link that takes the name from now on is not meant.
+        for request in found.map(requests).unwrap_or_default() {
+            self.push(Space::Host, request)?;
+            if let Some(queued) = self.queue.last_mut() {
+                queued.may_be_gone = true;
+            }
+        }
+        Ok(())
+    }
+}
+
+// Inside containers.
+impl Run<'_, '_> {
+    fn inner_index(&mut self, container: ContainerId, link: &LinkName) -> Result<u32, Failure> {
+        // A cable that waits to be made is made before anyone looks for it.
+        if self.queue.last().is_some_and(|last| last.makes.is_some()) {
+            self.flush()?;
+        }
+        let known = self.inner.get(&container).and_then(|inner| inner.indexes.get(link));
+        if let Some(index) = known {
+            return Ok(*index);
+        }
+        let found = self.inner_socket(container)?.link(Which::Name(link));
+        let Some(found) = self.fail(found)? else {
+            return Err(self.failure(NetError::NoLink(link.clone())));
+        };
+        let inner = self.inner.entry(container).or_default();
+        inner.indexes.insert(link.clone(), found.index);
+        Ok(found.index)
+    }
+
+    /// The socket in a container, opened where it is missing.
+    fn inner_socket(&mut self, container: ContainerId) -> Result<&mut Socket, Failure> {
+        let ready = |inner: &Inner| inner.socket.is_some() && inner.raw.is_empty();
+        if !self.inner.get(&container).is_some_and(ready) {
+            self.settle(container)?;
+        }
+        let socket = self.inner.get_mut(&container).and_then(|inner| inner.socket.as_mut());
+        socket.ok_or(Failure { at: self.current, error: NetError::NoNamespace(container) })
+    }
+
+    /// Enters a container: its cables get their settings, we get a socket.
+    fn settle(&mut self, container: ContainerId) -> Result<(), Failure> {
+        let netns = self.fail(self.host.namespaces.get(container))?;
+        let raw = self.inner.entry(container).or_default().raw.clone();
+        let at = raw.first().map_or(self.current, |(at, _)| *at);
+        let links: Vec<LinkName> = raw.into_iter().map(|(_, link)| link).collect();
+        let socket = visit(&netns, &links).map_err(|error| Failure { at, error })?;
+        let open = self.inner.values().filter(|inner| inner.socket.is_some()).count();
+        if open >= INNER {
+            for inner in self.inner.values_mut() {
+                inner.socket = None;
+            }
+        }
+        let inner = self.inner.entry(container).or_default();
+        inner.raw.clear();
+        inner.socket = Some(socket);
+        Ok(())
+    }
+}

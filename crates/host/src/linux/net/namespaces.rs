@@ -1,0 +1,78 @@
+//! The network namespaces of containers.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use kleene_model::{ContainerId, LinkName};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::error::NetError;
+use super::settings;
+use super::socket::Socket;
+
+/// The network namespaces of containers, by the descriptors that their
+/// supervisors handed over. Clones share one registry.
+#[derive(Debug, Clone, Default)]
+pub struct Namespaces {
+    known: Arc<Mutex<BTreeMap<ContainerId, Arc<OwnedFd>>>>,
+}
+
+impl Namespaces {
+    /// An empty registry.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A container's network namespace, in place of an earlier one.
+    pub fn insert(&self, container: ContainerId, netns: OwnedFd) {
+        self.lock().insert(container, Arc::new(netns));
+    }
+
+    /// Forgets a container's network namespace; whether it was known. The
+    /// namespace lives on as long as something else holds it.
+    pub fn remove(&self, container: ContainerId) -> bool {
+        self.lock().remove(&container).is_some()
+    }
+
+    /// Whether a container's network namespace is known.
+    #[must_use]
+    pub fn contains(&self, container: ContainerId) -> bool {
+        self.lock().contains_key(&container)
+    }
+
+    /// A container's network namespace.
+    pub(super) fn get(&self, container: ContainerId) -> Result<Arc<OwnedFd>, NetError> {
+        self.lock().get(&container).cloned().ok_or(NetError::NoNamespace(container))
+    }
+
+    /// A map is whole between any two of its calls, whoever panicked.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ContainerId, Arc<OwnedFd>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Enters a network namespace with a short-lived thread, so that no other
+/// thread is ever in the wrong one: gives the container's ends of cables their
+/// settings, and opens a socket there.
+pub(super) fn visit(netns: &OwnedFd, cables: &[LinkName]) -> Result<Socket, NetError> {
+    let inside = || {
+        move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))
+            .map_err(|errno| NetError::Enter(errno.into()))?;
+        for link in cables {
+            settings::inner_end(link)?;
+        }
+        Socket::open()
+    };
+    let spawned = thread::scope(|scope| {
+        let thread = thread::Builder::new().name("netns".to_owned()).spawn_scoped(scope, inside);
+        thread.map(|thread| thread.join())
+    });
+    match spawned {
+        Ok(Ok(visited)) => visited,
+        Ok(Err(panic)) => std::panic::resume_unwind(panic),
+        Err(source) => Err(NetError::Enter(source)),
+    }
+}

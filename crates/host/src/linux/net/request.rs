@@ -1,0 +1,238 @@
+//! Builds the messages that are sent to the kernel. The only file that names
+//! the types of `netlink-packet-route`.
+
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use ipnet::IpNet;
+use kleene_engine::change::{Cable, Mark};
+use kleene_model::{Family, LinkName, MacAddress};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage,
+};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, BridgeStpState, In6AddrGenMode, InfoBridge, InfoData, InfoKind,
+    InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+};
+use netlink_packet_route::route::{
+    RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Route};
+
+/// One message to the kernel, whole but for its sequence number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Request {
+    bytes: Vec<u8>,
+}
+
+const CHANGE: u16 = NLM_F_REQUEST | NLM_F_ACK;
+const MAKE: u16 = CHANGE | NLM_F_CREATE | NLM_F_EXCL;
+const LIST: u16 = NLM_F_REQUEST | NLM_F_DUMP;
+
+impl Request {
+    fn new(message: Route, flags: u16) -> Self {
+        let mut message = NetlinkMessage::from(message);
+        message.header.flags = flags;
+        message.finalize();
+        let length = message.buffer_len();
+        let mut bytes = vec![0; length.next_multiple_of(4)];
+        message.serialize(&mut bytes);
+        Self { bytes }
+    }
+
+    /// Its length in bytes, a multiple of four.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Appends it, numbered, to a datagram.
+    pub(super) fn write(&self, sequence: u32, datagram: &mut Vec<u8>) {
+        const SEQUENCE: std::ops::Range<usize> = 8..12;
+        let start = datagram.len();
+        datagram.extend_from_slice(&self.bytes);
+        if let Some(field) = datagram.get_mut(start..).and_then(|new| new.get_mut(SEQUENCE)) {
+            field.copy_from_slice(&sequence.to_ne_bytes());
+        }
+    }
+}
+
+fn link(index: u32, attributes: Vec<LinkAttribute>) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes = attributes;
+    message
+}
+
+/// Makes a bridge, down, without spanning tree.
+pub(super) fn make_bridge(index: u32, name: &LinkName, mac: MacAddress) -> Request {
+    let info = vec![
+        LinkInfo::Kind(InfoKind::Bridge),
+        LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::StpState(BridgeStpState::Disabled)])),
+    ];
+    let attributes = vec![
+        LinkAttribute::IfName(name.to_string()),
+        LinkAttribute::Address(mac.0.to_vec()),
+        LinkAttribute::Group(0),
+        LinkAttribute::LinkInfo(info),
+    ];
+    Request::new(Route::NewLink(link(index, attributes)), MAKE)
+}
+
+/// Makes a cable whose inner end is born in `netns`.
+pub(super) fn make_cable(
+    cable: &Cable,
+    (host, inner): (u32, u32),
+    netns: BorrowedFd<'_>,
+) -> Request {
+    let peer = vec![
+        LinkAttribute::IfName(cable.inner.to_string()),
+        LinkAttribute::Address(cable.inner_mac.0.to_vec()),
+        LinkAttribute::NetNsFd(netns.as_raw_fd()),
+    ];
+    let info = vec![
+        LinkInfo::Kind(InfoKind::Veth),
+        LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(link(inner, peer)))),
+    ];
+    let attributes = vec![
+        LinkAttribute::IfName(cable.host.to_string()),
+        LinkAttribute::Address(cable.host_mac.0.to_vec()),
+        LinkAttribute::LinkInfo(info),
+    ];
+    Request::new(Route::NewLink(link(host, attributes)), MAKE)
+}
+
+/// Marks a link as ours. The kernel takes an alias in the message that makes a
+/// link, and forgets it: it has to be set.
+pub(super) fn set_mark(index: u32, mark: &Mark) -> Request {
+    let alias = LinkAttribute::IfAlias(mark.to_string());
+    Request::new(Route::SetLink(link(index, vec![alias])), CHANGE)
+}
+
+/// Makes a link a port of another; of none for a `master` of 0.
+pub(super) fn set_master(index: u32, master: u32) -> Request {
+    Request::new(Route::SetLink(link(index, vec![LinkAttribute::Controller(master)])), CHANGE)
+}
+
+/// Brings a link up or down.
+pub(super) fn set_up(index: u32, up: bool) -> Request {
+    let mut message = link(index, Vec::new());
+    message.header.change_mask = LinkFlags::Up;
+    message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
+    Request::new(Route::SetLink(message), CHANGE)
+}
+
+/// Lets the kernel derive a link's own link-local address from its MAC,
+/// whatever the host's default is.
+pub(super) fn link_local_from_mac(index: u32) -> Request {
+    let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::Eui64);
+    let spec = LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])]);
+    Request::new(Route::SetLink(link(index, vec![spec])), CHANGE)
+}
+
+/// Puts a link into a group.
+pub(super) fn set_group(index: u32, group: u32) -> Request {
+    Request::new(Route::SetLink(link(index, vec![LinkAttribute::Group(group)])), CHANGE)
+}
+
+/// Deletes a link.
+pub(super) fn delete_link(index: u32) -> Request {
+    Request::new(Route::DelLink(link(index, Vec::new())), CHANGE)
+}
+
+/// Deletes all links of a group at once.
+pub(super) fn delete_group(group: u32) -> Request {
+    Request::new(Route::DelLink(link(0, vec![LinkAttribute::Group(group)])), CHANGE)
+}
+
+/// Which link is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Which<'a> {
+    /// The one of that name.
+    Name(&'a LinkName),
+    /// The one of that index.
+    Index(u32),
+}
+
+/// Asks for one link.
+pub(super) fn get_link(which: Which<'_>) -> Request {
+    let message = match which {
+        Which::Name(name) => link(0, vec![LinkAttribute::IfName(name.to_string()), brief()]),
+        Which::Index(index) => link(index, vec![brief()]),
+    };
+    Request::new(Route::GetLink(message), NLM_F_REQUEST)
+}
+
+/// Asks for all links.
+pub(super) fn list_links() -> Request {
+    Request::new(Route::GetLink(link(0, vec![brief()])), LIST)
+}
+
+/// Counters make up most of a link's description, and nobody here reads them.
+fn brief() -> LinkAttribute {
+    LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])
+}
+
+/// Asks for all addresses of both families.
+pub(super) fn list_addresses() -> Request {
+    Request::new(Route::GetAddress(AddressMessage::default()), LIST)
+}
+
+/// Asks for the routes of a family in the main table.
+pub(super) fn list_routes(of: Family) -> Request {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(of);
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    Request::new(Route::GetRoute(message), LIST)
+}
+
+/// Adds an address, usable at once: nobody else can have it.
+pub(super) fn add_address(index: u32, addr: IpNet) -> Request {
+    let mut message = address(index, addr);
+    match addr {
+        IpNet::V4(net) if net.prefix_len() < 31 => {
+            message.attributes.push(AddressAttribute::Broadcast(net.broadcast()));
+        }
+        IpNet::V4(_) => {}
+        IpNet::V6(_) => message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad)),
+    }
+    Request::new(Route::NewAddress(message), MAKE)
+}
+
+/// Takes an address off.
+pub(super) fn remove_address(index: u32, addr: IpNet) -> Request {
+    Request::new(Route::DelAddress(address(index, addr)), CHANGE)
+}
+
+fn address(index: u32, addr: IpNet) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = family(Family::of(addr.addr()));
+    message.header.prefix_len = addr.prefix_len();
+    message.header.scope = match addr.addr() {
+        IpAddr::V4(v4) if v4.is_loopback() => AddressScope::Host,
+        _ => AddressScope::Universe,
+    };
+    message.header.index = index;
+    message.attributes =
+        vec![AddressAttribute::Local(addr.addr()), AddressAttribute::Address(addr.addr())];
+    message
+}
+
+/// Sets the default route of the gateway's family.
+pub(super) fn default_route(index: u32, via: IpAddr) -> Request {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(Family::of(via));
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Static;
+    message.header.scope = RouteScope::Universe;
+    message.header.kind = RouteType::Unicast;
+    message.attributes = vec![RouteAttribute::Gateway(via.into()), RouteAttribute::Oif(index)];
+    Request::new(Route::NewRoute(message), MAKE)
+}
+
+fn family(family: Family) -> AddressFamily {
+    match family {
+        Family::V4 => AddressFamily::Inet,
+        Family::V6 => AddressFamily::Inet6,
+    }
+}

@@ -1,0 +1,309 @@
+//! Directories and files of ours: made, copied, written at once or not at
+//! all, and removed without being led astray.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, openat2, renameat_with,
+    statat, unlinkat,
+};
+use rustix::io::Errno;
+
+/// An operation on a file of ours that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {what} {}", path.display())]
+pub struct StorageError {
+    /// The operation.
+    pub what: &'static str,
+    /// On which path.
+    pub path: PathBuf,
+    /// What the kernel said.
+    #[source]
+    pub source: io::Error,
+}
+
+/// Names the operation and its subject in an error.
+pub(crate) fn during<E: Into<io::Error>>(
+    what: &'static str,
+    path: &Path,
+) -> impl FnOnce(E) -> StorageError {
+    move |source| StorageError { what, path: path.to_owned(), source: source.into() }
+}
+
+/// Numbers for names that must differ within this process.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+fn unique_name(stem: &str) -> String {
+    format!("{stem}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Waits until the file is on the disk.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn sync(path: &Path) -> Result<(), StorageError> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(during("sync", path))
+}
+
+/// Makes the directory (and missing parents) with this mode; one that is
+/// there stays as it is.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn ensure_directory(path: &Path, mode: u32) -> Result<(), StorageError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .and_then(|()| std::fs::set_permissions(path, Permissions::from_mode(mode)))
+        .map_err(during("make the directory", path))
+}
+
+/// Makes a new directory with exactly this mode.
+///
+/// # Errors
+/// What the kernel says; a path that exists is an error.
+pub(crate) fn make_directory(path: &Path, mode: u32) -> Result<(), StorageError> {
+    std::fs::create_dir(path)
+        .and_then(|()| std::fs::set_permissions(path, Permissions::from_mode(mode)))
+        .map_err(during("make the directory", path))
+}
+
+/// Makes a new directory below `dir` whose name begins with `stem`.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn unique_directory(dir: &Path, stem: &str) -> Result<PathBuf, StorageError> {
+    loop {
+        let path = dir.join(unique_name(stem));
+        match DirBuilder::new().mode(0o700).create(&path) {
+            // Left by a process of the same number before a crash.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|()| path.clone()).map_err(during("make", &path)),
+        }
+    }
+}
+
+/// Makes a new file with this content and mode.
+///
+/// # Errors
+/// What the kernel says; a path that exists is an error.
+pub(crate) fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), StorageError> {
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+        file.write_all(content)?;
+        // The umask had its say at creation.
+        file.set_permissions(Permissions::from_mode(mode))
+    };
+    write().map_err(during("write", path))
+}
+
+/// Puts a file in place of whatever is at `path`, by writing it beside and
+/// renaming it: readers see the old or the new content, never a part. It is
+/// not forced to the disk: that takes milliseconds, and what is written so is
+/// written again at every start.
+///
+/// # Errors
+/// What the kernel says; the old file is as it was then.
+pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<(), StorageError> {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    let beside = dir.join(unique_name(".new"));
+    write_new(&beside, content, mode)
+        .and_then(|()| std::fs::rename(&beside, path).map_err(during("put in place", path)))
+        .inspect_err(|_| drop(std::fs::remove_file(&beside)))
+}
+
+/// Takes a tree out of the way at once, with one rename into `trash` (made
+/// when missing, on the same file system); [`empty_trash`] removes it later.
+/// What does not exist needs no removal.
+///
+/// # Errors
+/// What the kernel says; the tree is where it was then.
+pub fn remove_tree_later(path: &Path, trash: &Path) -> Result<(), StorageError> {
+    ensure_directory(trash, 0o700)?;
+    loop {
+        let target = trash.join(unique_name("removed"));
+        match renameat_with(CWD, path, CWD, &target, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => {}
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(e) => return Err(during("move to the trash", path)(e)),
+        }
+    }
+}
+
+/// Removes all that is in the trash, and gives the number of trees. It may
+/// take as long as there are files; run it in the background.
+///
+/// # Errors
+/// The first tree that could not be removed, after all others were tried.
+pub fn empty_trash(trash: &Path) -> Result<usize, StorageError> {
+    let entries = match std::fs::read_dir(trash) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries.map_err(during("list", trash))?,
+    };
+    let mut removed = 0;
+    let mut first = Ok(());
+    for entry in entries {
+        let path = entry.map_err(during("list", trash))?.path();
+        match remove_tree(&path) {
+            Ok(()) => removed += 1,
+            Err(e) => first = first.and(Err(e)),
+        }
+    }
+    first.map(|()| removed)
+}
+
+/// Removes a file, a link or a whole tree. Links in it are removed, never
+/// followed; a mount in it stops the removal. Depth costs neither stack nor
+/// descriptors: each directory found is first moved up to the top of the
+/// tree, so that three descriptors are enough for any tree. What does not
+/// exist needs no removal.
+///
+/// # Errors
+/// What the kernel says; a part may be gone then.
+pub fn remove_tree(path: &Path) -> Result<(), StorageError> {
+    let fail = during("remove", path);
+    let meta = match std::fs::symlink_metadata(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        meta => meta.map_err(during("look at", path))?,
+    };
+    if !meta.is_dir() {
+        return std::fs::remove_file(path).map_err(fail);
+    }
+    remove_below(path).and_then(|()| std::fs::remove_dir(path)).map_err(fail)
+}
+
+const WITHIN: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS)
+    .union(ResolveFlags::NO_XDEV);
+
+fn open_directory(parent: impl AsFd, name: &std::ffi::CStr) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat2(parent, name, flags, Mode::empty(), WITHIN)
+}
+
+fn remove_below(path: &Path) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let top = rustix::fs::open(path, flags, Mode::empty())?;
+    let mut number = 0_u64;
+    let mut queue = Vec::new();
+    empty_directory(&top, |name| {
+        queue.push(name.to_owned());
+        Ok(())
+    })?;
+    while let Some(name) = queue.pop() {
+        let dir = open_directory(&top, &name)?;
+        empty_directory(&dir, |inner| {
+            let lifted = lift(&dir, inner, &top, &mut number)?;
+            queue.push(lifted);
+            Ok(())
+        })?;
+        unlinkat(&top, &*name, AtFlags::REMOVEDIR)?;
+    }
+    Ok(())
+}
+
+/// Removes what is no directory and hands the directories over.
+fn empty_directory(
+    dir: &OwnedFd,
+    mut each: impl FnMut(&std::ffi::CStr) -> io::Result<()>,
+) -> io::Result<()> {
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        // Not every file system tells the type in the listing.
+        let is_directory = match entry.file_type() {
+            FileType::Unknown => {
+                let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+            }
+            known => known == FileType::Directory,
+        };
+        if is_directory {
+            each(name)?;
+        } else {
+            unlinkat(dir, name, AtFlags::empty())?;
+        }
+    }
+    Ok(())
+}
+
+/// Moves a directory to the top of the tree that is being removed.
+fn lift(
+    dir: &OwnedFd,
+    name: &std::ffi::CStr,
+    top: &OwnedFd,
+    number: &mut u64,
+) -> io::Result<std::ffi::CString> {
+    loop {
+        *number += 1;
+        let lifted = std::ffi::CString::new(format!(".lifted-{number}"))?;
+        match renameat_with(dir, name, top, &*lifted, RenameFlags::NOREPLACE) {
+            // The tree's own content may be called so.
+            Err(Errno::EXIST) => {}
+            done => return done.map(|()| lifted).map_err(Into::into),
+        }
+    }
+}
+
+/// Copies directories, regular files and links with owners and modes, for
+/// hosts without overlay: `to` must not exist and appears as a whole.
+///
+/// # Errors
+/// What the kernel says; anything else in the tree (devices, sockets) is
+/// refused.
+pub fn copy_tree(from: &Path, to: &Path) -> Result<(), StorageError> {
+    let parent = to.parent().unwrap_or(Path::new("/"));
+    let staging = unique_directory(parent, ".copy")?;
+    let root = staging.join("tree");
+    copy_entry(from, &root)
+        .and_then(|()| std::fs::rename(&root, to).map_err(during("put in place", to)))
+        .inspect_err(|_| drop(remove_tree(&staging)))?;
+    std::fs::remove_dir(&staging).map_err(during("remove", &staging))
+}
+
+fn copy_entry(from: &Path, to: &Path) -> Result<(), StorageError> {
+    let copy = || -> io::Result<bool> {
+        let meta = std::fs::symlink_metadata(from)?;
+        let kind = meta.file_type();
+        if kind.is_symlink() {
+            std::os::unix::fs::symlink(std::fs::read_link(from)?, to)?;
+        } else if kind.is_dir() {
+            DirBuilder::new().mode(0o700).create(to)?;
+        } else if kind.is_file() {
+            let target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+            io::copy(&mut File::open(from)?, &mut &target)?;
+        } else {
+            return Err(io::Error::other("neither a directory, a file nor a link"));
+        }
+        std::os::unix::fs::lchown(to, Some(meta.uid()), Some(meta.gid()))?;
+        if !kind.is_symlink() {
+            // After the owner: a change of owner takes setuid bits away.
+            std::fs::set_permissions(to, meta.permissions())?;
+        }
+        Ok(kind.is_dir())
+    };
+    if copy().map_err(during("copy", from))? {
+        for entry in std::fs::read_dir(from).map_err(during("list", from))? {
+            let entry = entry.map_err(during("list", from))?;
+            copy_entry(&entry.path(), &to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "storage_tests.rs"]
+mod tests;

@@ -1,0 +1,3 @@
+//! The unsafe calls of this crate, one safe function each.
+
+pub(crate) mod fs;

@@ -1,0 +1,33 @@
+//! Process number one of a container.
+//!
+//! Starts every command of the container on the supervisor's request, the
+//! first included, reaps, reports exits, and ends with the last process. It
+//! has no right that the container does not have, and the container cannot
+//! trace it.
+
+#[cfg(target_os = "linux")]
+mod child;
+#[cfg(target_os = "linux")]
+mod holder;
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "fork, exec and signals have no safe interface")]
+mod sys;
+
+#[cfg(target_os = "linux")]
+fn main() -> std::process::ExitCode {
+    match holder::run() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        // There is nobody to tell: the supervisor sees the end, and the errno
+        // in the exit code helps whoever debugs this.
+        Err(error) => {
+            let errno = error.raw_os_error().and_then(|errno| u8::try_from(errno).ok());
+            std::process::ExitCode::from(errno.unwrap_or(255))
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() -> std::process::ExitCode {
+    // FreeBSD has persistent jails instead.
+    std::process::ExitCode::FAILURE
+}

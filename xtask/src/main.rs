@@ -1,0 +1,61 @@
+//! Project tasks: `cargo xtask TASK`.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, reason = "a task talks to the one who runs it")]
+
+mod check;
+mod install;
+mod sh;
+mod show;
+mod tidy;
+
+use anyhow::{Result, bail};
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask TASK
+
+  test [ARG…]   every test there is; what is missing on the machine is
+                installed first when run as root. With arguments: only the
+                tests that `cargo nextest run --workspace ARG…` would run
+  demo          build, then show what Kleene does, each claim checked
+  bench run     time `klee run` against other engines
+     --install-peers   install those engines first (Debian packages)
+     --rounds N        rounds (20)
+     --only TEXT       only those whose name contains it
+     --json FILE       write the numbers
+  tidy          rules of the house that no lint knows
+  deny          licences and sources of all dependencies (installs cargo-deny)
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[String]) -> Result<()> {
+    let Some((task, rest)) = args.split_first() else {
+        print!("{HELP}");
+        return Ok(());
+    };
+    // Cargo leaves the directory to the caller; every path here is relative
+    // to the workspace.
+    std::env::set_current_dir(sh::workspace())?;
+    match (task.as_str(), rest) {
+        ("test", rest) => check::test(rest),
+        ("demo", []) => show::demo(),
+        ("bench", [what, rest @ ..]) if what == "run" => show::bench_run(rest),
+        ("tidy", []) => tidy::tidy(),
+        ("deny", []) => check::deny(),
+        ("help" | "--help" | "-h", _) => {
+            print!("{HELP}");
+            Ok(())
+        }
+        _ => bail!("unknown task `{}`\n\n{HELP}", args.join(" ")),
+    }
+}
