@@ -96,11 +96,22 @@ impl Attachment<'_> {
         let ending = tokio::select! {
             ending = pump_output(receiver) => ending,
             interrupt = interrupts.next() => Ending::Interrupted(interrupt),
-            never = pump_input(sender, self.interactive.then(Input::stdin)) => match never {},
+            never = pump_input(sender, self.input()) => match never {},
             err = self.follow_window() => return Err(system("follow the window's size")(err)),
         };
         drop(raw);
         Ok(ending)
+    }
+
+    /// Where the command's input comes from. Without `-i` there is none, and a
+    /// command that reads it finds its end at once; a terminal stays open, since
+    /// its end is the end of what is typed.
+    fn input(&self) -> Source {
+        match (self.interactive, self.tty) {
+            (true, _) => Source::Stdin(Input::stdin()),
+            (false, false) => Source::Empty,
+            (false, true) => Source::Silent,
+        }
     }
 
     /// Passes on the window's size whenever it changes.
@@ -156,16 +167,26 @@ async fn pump_output(receiver: &mut Receiver) -> Ending {
     }
 }
 
+/// Where a command's input comes from.
+enum Source {
+    /// What klee itself reads.
+    Stdin(Input),
+    /// Nothing: its end comes first.
+    Empty,
+    /// Nothing more, and no end.
+    Silent,
+}
+
 /// Sends input and pings. It never ends: when the socket is gone, the output
 /// says why.
-async fn pump_input(sender: &mut Sender, mut input: Option<Input>) -> Infallible {
+async fn pump_input(sender: &mut Sender, mut input: Source) -> Infallible {
     let mut buffer = vec![0; PIECE];
     let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
     loop {
         let stands = tokio::select! {
             count = read(&mut input, &mut buffer) => {
                 if count == 0 {
-                    input = None;
+                    input = Source::Silent;
                 }
                 sender.input(&buffer[..count]).await
             }
@@ -178,10 +199,11 @@ async fn pump_input(sender: &mut Sender, mut input: Option<Input>) -> Infallible
 }
 
 /// A piece of input; an error ends it as its end does.
-async fn read(input: &mut Option<Input>, buffer: &mut [u8]) -> usize {
+async fn read(input: &mut Source, buffer: &mut [u8]) -> usize {
     match input {
-        Some(input) => input.read(buffer).await.unwrap_or(0),
-        None => pending().await,
+        Source::Stdin(input) => input.read(buffer).await.unwrap_or(0),
+        Source::Empty => 0,
+        Source::Silent => pending().await,
     }
 }
 

@@ -60,7 +60,10 @@ fn network(world: &World, lines: &mut BTreeSet<String>) {
     let output = world.run(["sh", "-c", ASK]);
     let mut context = String::new();
     for line in output.ok().stdout().lines() {
-        let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let line = settled(line);
+        if made_by_kernel(&line) {
+            continue;
+        }
         // A rule means nothing without the chain and the table around it.
         let Some(rest) = line.strip_prefix("nft: ") else {
             lines.insert(line);
@@ -74,6 +77,29 @@ fn network(world: &World, lines: &mut BTreeSet<String>) {
             context.truncate(kept);
         }
     }
+}
+
+/// A line without what depends on whether anything is or was plugged in, and
+/// without clocks: the kernel settles it some time after the last port has
+/// gone, or never.
+fn settled(line: &str) -> String {
+    let mut kept = Vec::new();
+    let mut words = line.split_whitespace().peekable();
+    while let Some(word) = words.next() {
+        let with_value = word.ends_with("_timer") || word == "tso_max_size" || word == "state";
+        if with_value && words.peek().is_some() {
+            words.next();
+        } else if word != "linkdown" {
+            kept.push(word);
+        }
+    }
+    kept.join(" ").replace("NO-CARRIER,", "").replace(",LOWER_UP", "")
+}
+
+/// Whether the kernel itself adds and removes it: a bridge gets its link-local
+/// address with its first port, and keeps it.
+fn made_by_kernel(line: &str) -> bool {
+    line.contains("fe80::") || line.contains("multicast ff00::/8")
 }
 
 /// Processes, and the network namespaces that they live in or hold open.

@@ -38,7 +38,6 @@ fn is_refused(answer: &str) -> bool {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn garbage_kills_no_daemon() {
     let Some(world) = World::open("garbage_kills_no_daemon") else { return };
     let mut kleened = world.start_kleened("");
@@ -82,7 +81,6 @@ fn garbage_kills_no_daemon() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn half_a_request_keeps_nobody_waiting() {
     let Some(world) = World::open("half_a_request_keeps_nobody_waiting") else { return };
     let _kleened = world.start_kleened("");
@@ -95,7 +93,6 @@ fn half_a_request_keeps_nobody_waiting() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn a_web_page_may_not_command_the_daemon() {
     let Some(world) = World::open("a_web_page_may_not_command_the_daemon") else { return };
     let _kleened = world.start_kleened("");
@@ -108,7 +105,6 @@ fn a_web_page_may_not_command_the_daemon() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn paths_and_methods_that_do_not_exist() {
     let Some(world) = World::open("paths_and_methods_that_do_not_exist") else { return };
     let _kleened = world.start_kleened("");
@@ -134,7 +130,6 @@ fn paths_and_methods_that_do_not_exist() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn names_that_must_not_work() {
     let Some(world) = World::open("names_that_must_not_work") else { return };
     let _kleened = world.start_kleened("");

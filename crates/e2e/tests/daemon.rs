@@ -19,7 +19,6 @@ fn processes(world: &World, text: &str) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn the_socket_is_for_root_and_its_group() {
     let Some(world) = World::open("the_socket_is_for_root_and_its_group") else { return };
     let _kleened = world.start_kleened("");
@@ -29,7 +28,6 @@ fn the_socket_is_for_root_and_its_group() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn a_second_daemon_on_one_root_is_refused() {
     let Some(world) = World::open("a_second_daemon_on_one_root_is_refused") else { return };
     let kleened = world.start_kleened("");
@@ -51,7 +49,6 @@ fn a_second_daemon_on_one_root_is_refused() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn a_clean_stop_leaves_containers_running() {
     let Some(world) = World::open("a_clean_stop_leaves_containers_running") else { return };
     let kleened = world.start_kleened("");
@@ -70,7 +67,6 @@ fn a_clean_stop_leaves_containers_running() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn what_happens_while_the_daemon_is_dead_is_not_lost() {
     let Some(world) = World::open("what_happens_while_the_daemon_is_dead_is_not_lost") else {
         return;
@@ -99,22 +95,24 @@ fn what_happens_while_the_daemon_is_dead_is_not_lost() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn a_run_survives_or_is_told_when_the_daemon_dies() {
     let Some(world) = World::open("a_run_survives_or_is_told_when_the_daemon_dies") else { return };
     let mut kleened = world.start_kleened("");
-    let client = world.klee_spawn(["run", "--name", "cut", "host-usr", "sleep", "1000"]);
-    world.wait_until(LIMIT, "cut running", || !processes(&world, "sleep 1000").is_empty());
+    let command = ["run", "--name", "cut", "host-usr", "sh", "-c", "echo up; exec sleep 1000"];
+    let client = world.klee_spawn(command);
+    world.wait_until(LIMIT, "the first output", || client.stdout().contains("up"));
     kleened.kill9();
     let output = client.wait(LIMIT);
     output.code(125);
     let _kleened = kleened.restart();
+    world.wait_until(LIMIT, "the adoption", || {
+        world.klee(["exec", "cut", "true"]).status == Some(0)
+    });
     assert!(is_running(&world, "cut"));
     world.klee(["stop", "cut"]).ok();
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn killed_at_any_moment_of_a_run_nothing_is_left_behind() {
     let Some(world) = World::open("killed_at_any_moment_of_a_run_nothing_is_left_behind") else {
         return;
@@ -142,7 +140,6 @@ fn killed_at_any_moment_of_a_run_nothing_is_left_behind() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn ends_that_nobody_expected() {
     let Some(world) = World::open("ends_that_nobody_expected") else { return };
     let _kleened = world.start_kleened("");
@@ -162,7 +159,6 @@ fn ends_that_nobody_expected() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn a_client_that_vanishes_ends_its_execution() {
     let Some(world) = World::open("a_client_that_vanishes_ends_its_execution") else { return };
     let _kleened = world.start_kleened("");
@@ -176,14 +172,13 @@ fn a_client_that_vanishes_ends_its_execution() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn a_client_that_reads_nothing_stops_nobody() {
     let Some(world) = World::open("a_client_that_reads_nothing_stops_nobody") else { return };
     let _kleened = world.start_kleened("");
-    let flood = "i=0; while [ $i -lt 3000 ]; do echo $i 0123456789012345678901234567890123456789; \
-                 i=$((i+1)); done; echo over";
+    // More than all buffers between the command and the client hold.
+    let flood = "echo up; busybox seq 1 1000000; echo over";
     let mut client = world.klee_spawn(["run", "--name", "loud", "host-usr", "sh", "-c", flood]);
-    world.wait_until(LIMIT, "the client", || client.pid().is_some());
+    world.wait_until(LIMIT, "the first output", || client.stdout().contains("up"));
     client.signal(rustix::process::Signal::STOP);
     world.wait_until(LIMIT, "the end of the loud one", || {
         let known = world.http("GET", "/containers/loud/inspect", None).status == 200;
@@ -193,7 +188,6 @@ fn a_client_that_reads_nothing_stops_nobody() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn a_stranger_is_told_how_to_become_root() {
     let Some(world) = World::open("a_stranger_is_told_how_to_become_root") else { return };
     let program = kleene_e2e::target_dir().unwrap().join("kleened").display().to_string();

@@ -35,7 +35,6 @@ fn client() -> Result<PathBuf, String> {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn the_transcript_with_the_existing_client() {
     const NAME: &str = "the_transcript_with_the_existing_client";
     let Some(world) = World::open(NAME) else { return };

@@ -9,7 +9,6 @@ use kleene_e2e::World;
 use serde_json::{Value, json};
 
 #[test]
-#[ignore = "waits for kleened"]
 fn a_bridge_network_is_a_bridge_and_leaves_nothing() {
     let Some(world) = World::open("a_bridge_network_is_a_bridge_and_leaves_nothing") else {
         return;
@@ -45,7 +44,6 @@ fn a_bridge_network_is_a_bridge_and_leaves_nothing() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn what_is_refused_changes_nothing() {
     let Some(world) = World::open("what_is_refused_changes_nothing") else { return };
     let _kleened = world.start_kleened("");
@@ -79,7 +77,6 @@ fn what_is_refused_changes_nothing() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn an_overlap_is_told_with_the_next_free_subnet() {
     let Some(world) = World::open("an_overlap_is_told_with_the_next_free_subnet") else { return };
     let _kleened = world.start_kleened("");
@@ -94,7 +91,6 @@ fn an_overlap_is_told_with_the_next_free_subnet() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn addresses_are_given_in_order_and_given_back() {
     let Some(world) = World::open("addresses_are_given_in_order_and_given_back") else { return };
     let _kleened = world.start_kleened("");
@@ -131,7 +127,6 @@ fn addresses_are_given_in_order_and_given_back() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn connect_and_disconnect_use_the_known_words() {
     let Some(world) = World::open("connect_and_disconnect_use_the_known_words") else { return };
     let _kleened = world.start_kleened("");
@@ -165,7 +160,6 @@ fn connect_and_disconnect_use_the_known_words() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn prune_takes_what_nobody_uses() {
     let Some(world) = World::open("prune_takes_what_nobody_uses") else { return };
     let _kleened = world.start_kleened("");
@@ -180,7 +174,6 @@ fn prune_takes_what_nobody_uses() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn a_name_is_given_once_however_many_ask() {
     let Some(world) = World::open("a_name_is_given_once_however_many_ask") else { return };
     let _kleened = world.start_kleened("");
@@ -197,7 +190,6 @@ fn a_name_is_given_once_however_many_ask() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn networks_outlive_the_daemon_and_its_crash() {
     let Some(world) = World::open("networks_outlive_the_daemon_and_its_crash") else { return };
     let mut kleened = world.start_kleened("");
@@ -215,7 +207,6 @@ fn networks_outlive_the_daemon_and_its_crash() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn a_lost_bridge_is_made_again_at_start() {
     let Some(world) = World::open("a_lost_bridge_is_made_again_at_start") else { return };
     let mut kleened = world.start_kleened("");
@@ -227,7 +218,6 @@ fn a_lost_bridge_is_made_again_at_start() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn both_families_at_once() {
     let Some(world) = World::open("both_families_at_once") else { return };
     let _kleened = world.start_kleened("");
@@ -240,7 +230,6 @@ fn both_families_at_once() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn what_comes_later_is_refused_by_name() {
     let Some(world) = World::open("what_comes_later_is_refused_by_name") else { return };
     let _kleened = world.start_kleened("");

@@ -157,7 +157,6 @@ fn invalid() -> Vec<Call> {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn every_operation_answers_as_declared() {
     let Some(world) = World::open("every_operation_answers_as_declared") else { return };
     let _kleened = world.start_kleened("");

@@ -16,7 +16,6 @@ fn klee_with_input(args: &[&str], input: &[u8]) -> Run {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn exit_codes_come_back() {
     let Some(world) = World::open("exit_codes_come_back") else { return };
     let _kleened = world.start_kleened("");
@@ -33,7 +32,6 @@ fn exit_codes_come_back() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn a_run_leaves_nothing_but_the_container() {
     let Some(world) = World::open("a_run_leaves_nothing_but_the_container") else { return };
     let _kleened = world.start_kleened("");
@@ -53,7 +51,6 @@ fn a_run_leaves_nothing_but_the_container() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn what_klee_says_goes_to_stderr_and_output_to_stdout() {
     let Some(world) = World::open("what_klee_says_goes_to_stderr_and_output_to_stdout") else {
         return;
@@ -66,7 +63,6 @@ fn what_klee_says_goes_to_stderr_and_output_to_stdout() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn bytes_go_in_and_come_out_unchanged() {
     let Some(world) = World::open("bytes_go_in_and_come_out_unchanged") else { return };
     let _kleened = world.start_kleened("");
@@ -79,7 +75,6 @@ fn bytes_go_in_and_come_out_unchanged() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn a_vnet_container_has_a_stack_of_its_own() {
     let Some(world) = World::open("a_vnet_container_has_a_stack_of_its_own") else { return };
     let _kleened = world.start_kleened("");
@@ -109,7 +104,7 @@ fn a_vnet_container_has_a_stack_of_its_own() {
     let listen = ["exec", "-d", "two", "busybox", "httpd", "-p", "80", "-h", "/"];
     world.klee(listen).ok();
     let url = "http://10.4.6.9/etc/passwd";
-    let get = ["busybox", "wget", "-T", "2", "-q", "-O", "-", url];
+    let get = ["curl", "-s", "-m", "2", url];
     world.wait_until(LIMIT, "an answer to a neighbour", || inside("one", &get).status == Some(0));
     inside("one", &get).ok().says("root:");
     world.run(get).ok().says("root:");
@@ -123,7 +118,6 @@ fn a_vnet_container_has_a_stack_of_its_own() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn a_host_container_uses_the_host_and_changes_nothing() {
     let Some(world) = World::open("a_host_container_uses_the_host_and_changes_nothing") else {
         return;
@@ -154,7 +148,6 @@ fn a_host_container_uses_the_host_and_changes_nothing() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn the_container_is_apart_from_the_host() {
     let Some(world) = World::open("the_container_is_apart_from_the_host") else { return };
     let _kleened = world.start_kleened("");
@@ -180,7 +173,6 @@ fn the_container_is_apart_from_the_host() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn options_reach_the_command() {
     let Some(world) = World::open("options_reach_the_command") else { return };
     let _kleened = world.start_kleened("");
@@ -201,7 +193,6 @@ fn options_reach_the_command() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn a_detached_service_is_listed_logged_and_stopped() {
     let Some(world) = World::open("a_detached_service_is_listed_logged_and_stopped") else {
         return;
@@ -227,7 +218,6 @@ fn a_detached_service_is_listed_logged_and_stopped() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn the_container_lives_as_long_as_any_of_its_processes() {
     let Some(world) = World::open("the_container_lives_as_long_as_any_of_its_processes") else {
         return;
@@ -246,7 +236,6 @@ fn the_container_lives_as_long_as_any_of_its_processes() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn many_execs_at_once_keep_their_codes_and_outputs() {
     let Some(world) = World::open("many_execs_at_once_keep_their_codes_and_outputs") else {
         return;
@@ -268,7 +257,6 @@ fn many_execs_at_once_keep_their_codes_and_outputs() {
 }
 
 #[test]
-#[ignore = "waits for kleened"]
 fn a_terminal_has_the_size_of_the_window() {
     let Some(world) = World::open("a_terminal_has_the_size_of_the_window") else { return };
     let _kleened = world.start_kleened("");

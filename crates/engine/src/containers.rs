@@ -43,7 +43,7 @@ impl<H: Host, S: Store> Engine<H, S> {
         let mut next = self.state.clone();
         let id = given.container_id(&next);
         let name = match name.as_deref() {
-            None | Some("") => ContainerName::parse(&id.to_string())?,
+            None => ContainerName::parse(&id.to_string())?,
             Some(text) => ContainerName::parse(text)?,
         };
         let image = self.image(image.as_deref().unwrap_or_default())?.clone();
@@ -213,6 +213,10 @@ impl<H: Host, S: Store> Engine<H, S> {
         Ok(())
     }
 
+    fn kill(&mut self, container: ContainerId) {
+        self.effects.push(Effect::Job(Job::Kill { container }));
+    }
+
     /// Writes down where a container is in its life.
     pub(crate) fn set_run(&mut self, id: ContainerId, run: RunState) -> Result<(), Refusal> {
         let mut next = self.state.clone();
@@ -223,14 +227,12 @@ impl<H: Host, S: Store> Engine<H, S> {
     /// The namespaces are there: now the network, then the first command.
     pub(crate) fn prepared(&mut self, id: ContainerId) {
         let Some(container) = self.state.container(id).cloned() else {
-            return self.effects.push(Effect::Job(Job::Kill { container: id }));
+            return self.kill(id);
         };
         match container.run {
             RunState::Preparing => {}
             // It has ended in the meantime, as far as anybody was told.
-            RunState::Stopped => {
-                return self.effects.push(Effect::Job(Job::Kill { container: id }));
-            }
+            RunState::Stopped => return self.kill(id),
             RunState::Launching | RunState::Running | RunState::Stopping => return,
         }
         if container.driver == Driver::Vnet {
@@ -240,7 +242,7 @@ impl<H: Host, S: Store> Engine<H, S> {
             Ok(()) => self.effects.push(Effect::Job(Job::Launch { container: id })),
             Err(refusal) => {
                 self.refuse_pending(id, &refusal);
-                self.effects.push(Effect::Job(Job::Kill { container: id }));
+                self.kill(id);
             }
         }
     }
@@ -270,9 +272,7 @@ impl<H: Host, S: Store> Engine<H, S> {
         let run = self.state.container(id).map_or(RunState::Stopped, |container| container.run);
         match run {
             RunState::Launching => {}
-            RunState::Stopped => {
-                return self.effects.push(Effect::Job(Job::Kill { container: id }));
-            }
+            RunState::Stopped => return self.kill(id),
             RunState::Preparing | RunState::Running | RunState::Stopping => return,
         }
         let mut next = self.state.clone();
@@ -282,7 +282,7 @@ impl<H: Host, S: Store> Engine<H, S> {
         });
         if let Err(refusal) = self.commit(next, Durability::Process) {
             self.refuse_pending(id, &refusal);
-            return self.effects.push(Effect::Job(Job::Kill { container: id }));
+            return self.kill(id);
         }
         self.idle.insert(id);
         let pending = self.pending.remove(&id).unwrap_or_default();
@@ -318,21 +318,26 @@ impl<H: Host, S: Store> Engine<H, S> {
 
     /// A container that outlived the daemon is ours again.
     pub(crate) fn adopted(&mut self, id: ContainerId, pid: Option<u32>, running: &[ExecId]) {
-        let Some(container) = self.state.container(id).cloned() else {
-            return self.effects.push(Effect::Job(Job::Kill { container: id }));
+        let alive = self.state.container(id).filter(|c| c.run != RunState::Stopped);
+        let Some(container) = alive.cloned() else {
+            return self.kill(id);
         };
         if container.driver == Driver::Vnet {
             self.actual.enter(id, pid.is_some());
         }
         // Its first command had not been started: whoever asked is gone.
-        if pid.is_none() || running.is_empty() && !container.run.is_running() {
-            return self.effects.push(Effect::Job(Job::Kill { container: id }));
+        let began = self.state.executions_of(id).any(|exec| match exec.state {
+            ExecutionState::Created | ExecutionState::Starting => false,
+            ExecutionState::Running | ExecutionState::Exited { .. } => true,
+        });
+        if pid.is_none() || running.is_empty() && !began {
+            return self.kill(id);
         }
         // What was asked for since the daemon is back is on its way.
         let asked = |exec: ExecId| self.starting.contains_key(&exec);
         if running.is_empty() && self.never_used(id) {
             if !self.state.executions_of(id).any(|exec| asked(exec.id)) {
-                return self.effects.push(Effect::Job(Job::Kill { container: id }));
+                return self.kill(id);
             }
             self.idle.insert(id);
         }
@@ -362,20 +367,8 @@ impl<H: Host, S: Store> Engine<H, S> {
             next.put_endpoint(endpoint);
         }
         if self.commit(next, Durability::Process).is_err() {
-            self.effects.push(Effect::Job(Job::Kill { container: id }));
+            self.kill(id);
         }
-    }
-}
-
-impl<H: Host, S: Store> Engine<H, S> {
-    /// Whether a launched container's first command was lost on its way: then
-    /// nothing will ever run in it, or end it.
-    fn never_used(&self, id: ContainerId) -> bool {
-        !self.state.executions_of(id).any(|exec| match exec.state {
-            ExecutionState::Created | ExecutionState::Starting => false,
-            ExecutionState::Running => true,
-            ExecutionState::Exited { code, last } => !last && !(125..=127).contains(&code),
-        })
     }
 }
 

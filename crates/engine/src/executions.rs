@@ -229,6 +229,16 @@ impl<H: Host, S: Store> Engine<H, S> {
         }
     }
 
+    /// Whether a launched container's first command was lost on its way: then
+    /// nothing will ever run in it, or end it.
+    pub(crate) fn never_used(&self, id: ContainerId) -> bool {
+        !self.state.executions_of(id).any(|exec| match exec.state {
+            ExecutionState::Created | ExecutionState::Starting => false,
+            ExecutionState::Running => true,
+            ExecutionState::Exited { code, last } => !last && !(125..=127).contains(&code),
+        })
+    }
+
     /// The first process of an execution has ended.
     pub(crate) fn exec_exited(&mut self, id: ExecId, code: i32, last: bool) {
         let Some(exec) = self.state.execution(id).cloned() else { return };

@@ -75,7 +75,8 @@ fn given(
         let holder = state
             .endpoints_of_network(network.id)
             .find(|endpoint| *endpoint.address.get(subnet.family()) == Some(addr))
-            .map_or_else(|| "in use".to_owned(), |e| format!("used by container {}", e.container));
+            .and_then(|endpoint| state.container(endpoint.container))
+            .map_or_else(|| "in use".to_owned(), |c| format!("used by container {}", c.name));
         return Err(Refusal::AddressTaken { addr, holder });
     }
     Ok(addr)

@@ -402,10 +402,10 @@ pub struct ErrorResponse {
     /// Text for the user.
     pub message: String,
     /// Stable name for programs (ours).
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default)]
     pub code: String,
     /// What to do about it (ours).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub hints: Vec<String>,
 }
 

@@ -306,8 +306,7 @@ impl Rig {
 }
 
 /// A bridge network with an automatic gateway.
-#[must_use]
-pub(super) fn bridge(name: &str, subnet: &str) -> NetworkConfig {
+fn bridge(name: &str, subnet: &str) -> NetworkConfig {
     let v6 = subnet.contains(':');
     let auto = "<auto>".to_owned();
     let (subnet, subnet6) = if v6 { ("", subnet) } else { (subnet, "") };

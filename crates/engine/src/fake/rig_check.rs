@@ -82,15 +82,13 @@ impl Rig {
             hold!(living.contains(id), "the namespace of {id} was left behind");
         }
         let engine = self.engine.as_ref().ok_or("the daemon is dead")?;
-        for map in [engine.pending.len(), engine.starting.len(), engine.stopping.len()] {
-            hold!(
-                map == 0,
-                "somebody still waits: {} {} {}",
-                engine.pending.len(),
-                engine.starting.len(),
-                engine.stopping.len()
-            );
+        for container in state.containers().map(|container| container.id) {
+            let known = engine.actual.namespace(container).is_some();
+            hold!(!known || living.contains(&container), "{container} is dead and still known");
         }
+        let waiting = [engine.pending.len(), engine.starting.len(), engine.stopping.len()];
+        hold!(waiting == [0; 3], "somebody still waits: {waiting:?}");
+        hold!(engine.idle.iter().all(|id| living.contains(id)), "the dead are no longer idle");
         Ok(())
     }
 }

@@ -268,3 +268,15 @@ fn the_name_of_a_cable_is_not_free_before_its_sweep_is_done() {
     rig.settle();
     rig.check();
 }
+
+#[test]
+fn a_retired_cable_that_was_looked_at_is_forgotten_after_its_sweep() {
+    let mut rig = with_running();
+    // The container runs on, so the cable is there until it is swept.
+    rig.send(Command::NetworkRemove { network: "dual".into() });
+    assert!(rig.host.snapshot().links.contains_key(&link("epair1a")));
+    rig.send(dual());
+    rig.settle();
+    assert!(!rig.host.snapshot().links.contains_key(&link("epair1a")));
+    rig.check();
+}

@@ -281,10 +281,9 @@ fn endpoints() {
         "container already connected to the network"
     );
     let taken = Rig::endpoint_config("other", "web", "10.4.6.254");
-    let holder = rig.state().container_named("site").expect("site").id;
     assert_eq!(
         rig.refused(Command::NetworkConnect(taken)).to_string(),
-        format!("10.4.6.254 is not free: it is used by container {holder}")
+        "10.4.6.254 is not free: it is used by container site"
     );
     rig.ok(Command::NetworkConnect(Rig::endpoint_config("other", "web", "")));
     rig.check();
