@@ -26,7 +26,7 @@ impl Source {
     #[expect(
         deprecated,
         reason = "unsound for types whose descriptor changes; a BorrowedFd<'static> cannot, and its \
-                  successor is unsafe, which this crate forbids"
+                  successor cannot be called from safe code"
     )]
     fn new(fd: BorrowedFd<'static>, interest: Interest) -> Self {
         AsyncFd::with_interest(fd, interest).map_or(Self::Ready(fd), Self::Waits)

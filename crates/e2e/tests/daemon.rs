@@ -145,7 +145,7 @@ fn ends_that_nobody_expected() {
     let _kleened = world.start_kleened("");
     web(&world);
     let before = world.snapshot();
-    for victim in ["kleene-supervise", "kleene-holder", "sleep 1000"] {
+    for victim in ["kleene-supervise", "/run/.kleene/holder", "sleep 1000"] {
         sleeper(&world, "victim", &["-l", "vnet", "-n", "web"]);
         let killed = processes(&world, victim);
         assert!(!killed.is_empty(), "no process {victim}");

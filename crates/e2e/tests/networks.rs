@@ -81,13 +81,13 @@ fn an_overlap_is_told_with_the_next_free_subnet() {
     let Some(world) = World::open("an_overlap_is_told_with_the_next_free_subnet") else { return };
     let _kleened = world.start_kleened("");
     web(&world);
-    let reply = world.http("POST", "/networks/create", Some(&bridge("b", "10.4.0.0/16")));
+    let reply = world.http("POST", "/networks/create", Some(&bridge("more", "10.4.0.0/16")));
     assert!(reply.expect(409).message().contains("next free subnet"), "{}", reply.message());
     world.run(["ip", "route", "add", "10.77.0.0/16", "dev", "eth0"]).ok();
-    let reply = world.http("POST", "/networks/create", Some(&bridge("b", "10.77.3.0/24")));
+    let reply = world.http("POST", "/networks/create", Some(&bridge("more", "10.77.3.0/24")));
     assert!(reply.expect(409).message().contains("10.77.0.0/16"), "{}", reply.message());
     // The default route is in nobody's way.
-    world.http("POST", "/networks/create", Some(&bridge("b", "10.78.3.0/24"))).expect(201);
+    world.http("POST", "/networks/create", Some(&bridge("more", "10.78.3.0/24"))).expect(201);
 }
 
 #[test]

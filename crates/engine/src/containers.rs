@@ -5,12 +5,12 @@ use std::sync::Arc;
 use kleene_model::api::{ContainerConfig, MountPointConfig, MountType};
 use kleene_model::container::merge_env;
 use kleene_model::{
-    Container, ContainerId, ContainerName, Driver, EndpointId, ExecId, ExecutionState, Image,
-    Mount, Refusal, RunState, matrix,
+    Container, ContainerId, ContainerName, Driver, EndpointId, Image, Mount, Refusal, RunState,
+    matrix,
 };
 
 use crate::command::{Effect, Job, Outcome, Token};
-use crate::engine::{Engine, Given, end_in};
+use crate::engine::{Engine, Given};
 use crate::host::Host;
 use crate::lookup;
 use crate::state::State;
@@ -213,7 +213,7 @@ impl<H: Host, S: Store> Engine<H, S> {
         Ok(())
     }
 
-    fn kill(&mut self, container: ContainerId) {
+    pub(crate) fn kill(&mut self, container: ContainerId) {
         self.effects.push(Effect::Job(Job::Kill { container }));
     }
 
@@ -222,153 +222,6 @@ impl<H: Host, S: Store> Engine<H, S> {
         let mut next = self.state.clone();
         next.edit_container(id, |container| container.run = run);
         self.commit(next, Durability::Process)
-    }
-
-    /// The namespaces are there: now the network, then the first command.
-    pub(crate) fn prepared(&mut self, id: ContainerId) {
-        let Some(container) = self.state.container(id).cloned() else {
-            return self.kill(id);
-        };
-        match container.run {
-            RunState::Preparing => {}
-            // It has ended in the meantime, as far as anybody was told.
-            RunState::Stopped => return self.kill(id),
-            RunState::Launching | RunState::Running | RunState::Stopping => return,
-        }
-        if container.driver == Driver::Vnet {
-            self.actual.enter(id, false);
-        }
-        match self.raise_network(&container) {
-            Ok(()) => self.effects.push(Effect::Job(Job::Launch { container: id })),
-            Err(refusal) => {
-                self.refuse_pending(id, &refusal);
-                self.kill(id);
-            }
-        }
-    }
-
-    /// Gives every endpoint of the container what it needs on the host, before
-    /// anything runs in it.
-    fn raise_network(&mut self, container: &Container) -> Result<(), Refusal> {
-        let mut next = self.state.clone();
-        let endpoints: Vec<EndpointId> = next.endpoints_of(container.id).map(|e| e.id).collect();
-        for endpoint in endpoints {
-            match container.driver {
-                Driver::Vnet => {
-                    let actual = &self.actual;
-                    let free = |n| !actual.knows(&kleene_model::LinkName::cable_host(n));
-                    let cable = next.take_cable(free);
-                    next.set_cable(endpoint, cable);
-                }
-                Driver::Ipnet | Driver::Host | Driver::Disabled => {}
-            }
-        }
-        next.edit_container(container.id, |c| c.run = RunState::Launching);
-        self.commit(next, Durability::Process)
-    }
-
-    /// The holder runs: start what was asked for.
-    pub(crate) fn launched(&mut self, id: ContainerId, pid: u32) {
-        let run = self.state.container(id).map_or(RunState::Stopped, |container| container.run);
-        match run {
-            RunState::Launching => {}
-            RunState::Stopped => return self.kill(id),
-            RunState::Preparing | RunState::Running | RunState::Stopping => return,
-        }
-        let mut next = self.state.clone();
-        next.edit_container(id, |container| {
-            container.run = RunState::Running;
-            container.pid = Some(pid);
-        });
-        if let Err(refusal) = self.commit(next, Durability::Process) {
-            self.refuse_pending(id, &refusal);
-            return self.kill(id);
-        }
-        self.idle.insert(id);
-        let pending = self.pending.remove(&id).unwrap_or_default();
-        for exec in pending {
-            self.launch_exec(exec);
-        }
-    }
-
-    /// The container could not be started: the state of before is back.
-    pub(crate) fn start_failed(&mut self, id: ContainerId, why: &str) {
-        self.refuse_pending(id, &Refusal::StartFailed { why: why.to_owned() });
-        self.ended(id);
-    }
-
-    /// No process of the container is left.
-    pub(crate) fn ended(&mut self, id: ContainerId) {
-        self.refuse_pending(id, &Refusal::NotRunning);
-        self.idle.remove(&id);
-        self.actual.leave(id);
-        let mut next = self.state.clone();
-        end_in(&mut next, id);
-        // The kernel takes the cable away with the namespace; a failure here
-        // leaves a link that the next full look finds.
-        let refused = self.commit(next, Durability::Process).err();
-        if refused.is_some() {
-            self.mark_ended(id);
-        }
-        self.refuse_starting(id, &Refusal::NotRunning);
-        for (token, answer) in self.stopping.remove(&id).unwrap_or_default() {
-            self.effects.push(Effect::Reply(token, Ok(Outcome::Id(answer))));
-        }
-    }
-
-    /// A container that outlived the daemon is ours again.
-    pub(crate) fn adopted(&mut self, id: ContainerId, pid: Option<u32>, running: &[ExecId]) {
-        let alive = self.state.container(id).filter(|c| c.run != RunState::Stopped);
-        let Some(container) = alive.cloned() else {
-            return self.kill(id);
-        };
-        if container.driver == Driver::Vnet {
-            self.actual.enter(id, pid.is_some());
-        }
-        // Its first command had not been started: whoever asked is gone.
-        let began = self.state.executions_of(id).any(|exec| match exec.state {
-            ExecutionState::Created | ExecutionState::Starting => false,
-            ExecutionState::Running | ExecutionState::Exited { .. } => true,
-        });
-        if pid.is_none() || running.is_empty() && !began {
-            return self.kill(id);
-        }
-        // What was asked for since the daemon is back is on its way.
-        let asked = |exec: ExecId| self.starting.contains_key(&exec);
-        if running.is_empty() && self.never_used(id) {
-            if !self.state.executions_of(id).any(|exec| asked(exec.id)) {
-                return self.kill(id);
-            }
-            self.idle.insert(id);
-        }
-        let mut next = self.state.clone();
-        next.edit_container(id, |c| {
-            c.pid = pid;
-            if c.run != RunState::Stopping {
-                c.run = RunState::Running;
-            }
-        });
-        let lost: Vec<ExecId> = next
-            .executions_of(id)
-            .filter(|exec| exec.state == ExecutionState::Starting)
-            .filter(|exec| !running.contains(&exec.id) && !asked(exec.id))
-            .map(|exec| exec.id)
-            .collect();
-        for exec in lost {
-            next.edit_execution(exec, |e| {
-                e.state = ExecutionState::Exited { code: 125, last: false }
-            });
-        }
-        for exec in running {
-            next.edit_execution(*exec, |e| e.state = ExecutionState::Running);
-        }
-        // Links that went missing while the daemon was away come back here.
-        for endpoint in next.endpoints_of(id).cloned().collect::<Vec<_>>() {
-            next.put_endpoint(endpoint);
-        }
-        if self.commit(next, Durability::Process).is_err() {
-            self.kill(id);
-        }
     }
 }
 

@@ -17,6 +17,7 @@ mod executions;
 pub mod fake;
 pub mod host;
 mod ipam;
+mod lifecycle;
 mod lookup;
 mod networks;
 mod plan;

@@ -15,6 +15,7 @@ pub mod lenient;
 pub mod matrix;
 pub mod name;
 pub mod network;
+pub mod operation;
 pub mod refusal;
 
 pub use addr::{Dual, Family, MacAddress, Subnet};
@@ -23,4 +24,5 @@ pub use id::{ContainerId, EndpointId, ExecId, ImageId, NetworkId};
 pub use image::Image;
 pub use name::{ContainerName, InstanceName, LinkName, NetworkName};
 pub use network::{Endpoint, Gateway, Nat, Network, NetworkType};
-pub use refusal::{Code, Operation, Refusal};
+pub use operation::Operation;
+pub use refusal::{Code, Refusal};

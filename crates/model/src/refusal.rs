@@ -1,10 +1,8 @@
-//! Every refusal: its text, its code, its hints, its HTTP status and the
-//! client's exit code, in one table.
+//! Every refusal: its text, its code, its kind, its hints and the client's exit
+//! code, in one table. The HTTP status follows from the kind and the operation:
+//! [`crate::operation`].
 //!
-//! Quoted texts are those that users of Kleene 0.1.1 know and test for. The
-//! status depends on the operation too: existing clients crash on a status
-//! that the API's document does not declare for it, so [`Operation::status`]
-//! answers with declared ones only.
+//! Quoted texts are those that users of Kleene 0.1.1 know and test for.
 
 use std::net::IpAddr;
 
@@ -434,92 +432,6 @@ impl Refusal {
     }
 }
 
-/// An operation of the API, for the choice of a declared status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
-    /// `POST /containers/create`
-    ContainerCreate,
-    /// `GET /containers/list`
-    ContainerList,
-    /// `DELETE /containers/{id}`
-    ContainerRemove,
-    /// `POST /containers/prune`
-    ContainerPrune,
-    /// `GET /containers/{id}/inspect`
-    ContainerInspect,
-    /// `POST /containers/{id}/update`
-    ContainerUpdate,
-    /// `POST /containers/{id}/stop`
-    ContainerStop,
-    /// `GET /containers/{id}/logs` (ours)
-    ContainerLogs,
-    /// `POST /exec/create`
-    ExecCreate,
-    /// `POST /exec/{id}/stop`
-    ExecStop,
-    /// `GET /exec/{id}/inspect` (ours)
-    ExecInspect,
-    /// `POST /exec/{id}/resize` (ours)
-    ExecResize,
-    /// `GET /images/…`, `POST /images/…`, `DELETE /images/…`
-    Image,
-    /// `POST /networks/create`
-    NetworkCreate,
-    /// `GET /networks/list`
-    NetworkList,
-    /// `DELETE /networks/{id}`
-    NetworkRemove,
-    /// `POST /networks/prune`
-    NetworkPrune,
-    /// `GET /networks/{id}/inspect`
-    NetworkInspect,
-    /// `POST /networks/connect`
-    NetworkConnect,
-    /// `POST /networks/{id}/disconnect/{container}`
-    NetworkDisconnect,
-}
-
-impl Operation {
-    /// The HTTP status for a refusal of this operation: one that the document
-    /// of 0.1.1 declares for it, or for our own operations the customary one.
-    #[must_use]
-    pub fn status(self, kind: Kind) -> u16 {
-        match self {
-            // Declared: 404 (and 500, which we never mean).
-            Self::ContainerCreate
-            | Self::ContainerInspect
-            | Self::ContainerStop
-            | Self::ExecCreate
-            | Self::ExecStop
-            | Self::Image
-            | Self::NetworkRemove
-            | Self::NetworkInspect
-            | Self::NetworkDisconnect => 404,
-            // Declared: 409.
-            Self::NetworkCreate => 409,
-            // Declared: 404 and 409.
-            Self::ContainerRemove | Self::ContainerUpdate | Self::NetworkConnect => match kind {
-                Kind::NotFound => 404,
-                Kind::Conflict | Kind::Invalid | Kind::Unsupported | Kind::Host => 409,
-            },
-            // Declared: at most 500. What can be refused there is a query that
-            // cannot be read, which 0.1.1 answered with an undeclared 422 too.
-            Self::ContainerList | Self::ContainerPrune | Self::NetworkList | Self::NetworkPrune => {
-                match kind {
-                    Kind::Invalid | Kind::NotFound => 400,
-                    Kind::Conflict | Kind::Unsupported | Kind::Host => 500,
-                }
-            }
-            // Ours.
-            Self::ContainerLogs | Self::ExecInspect | Self::ExecResize => match kind {
-                Kind::NotFound => 404,
-                Kind::Invalid => 400,
-                Kind::Conflict | Kind::Unsupported | Kind::Host => 409,
-            },
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -547,12 +459,5 @@ mod tests {
             text(Refusal::DriverPublishesNothing { driver: Driver::Disabled }),
             "cannot publish ports of a container using the 'disabled' network driver"
         );
-    }
-
-    #[test]
-    fn a_disconnect_is_never_refused_with_409() {
-        for kind in [Kind::NotFound, Kind::Conflict, Kind::Invalid, Kind::Unsupported, Kind::Host] {
-            assert_eq!(Operation::NetworkDisconnect.status(kind), 404);
-        }
     }
 }

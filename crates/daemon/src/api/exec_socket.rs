@@ -6,12 +6,15 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::response::Response;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
 use kleene_engine::Command;
 use kleene_model::api::{ExecStartConfig, MessageType, WebSocketMessage};
 use kleene_model::{ExecId, ExecutionState, Refusal, RunState, lenient};
 use kleene_supervise::proto::{self, Decoder, Frame, FrameKind, FromSupervisor, ToSupervisor};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::App;
 use super::output::Frames;
@@ -37,6 +40,9 @@ pub(super) async fn exec_start(State(app): State<App>, upgrade: WebSocketUpgrade
         })
     })
 }
+
+type Sink<'a> = SplitSink<&'a mut WebSocket, Message>;
+type Source<'a> = SplitStream<&'a mut WebSocket>;
 
 /// The client's end, and whether it still is there.
 struct Client {
@@ -170,49 +176,54 @@ enum End {
     DaemonEnds,
 }
 
+/// Output and input go on side by side: a command that does not read its input
+/// must not hold up what it writes.
 async fn pump(app: &App, client: &mut Client, stream: UnixStream) -> End {
     let (mut reader, mut writer) = stream.into_split();
+    let (mut sink, mut source) = (&mut client.socket).split();
+    tokio::select! {
+        end = output(&mut reader, &mut sink) => end,
+        () = input(&mut source, &mut writer) => End::ClientGone,
+        () = app.ending.cancelled() => End::DaemonEnds,
+    }
+}
+
+/// Carries output until the execution's first process has ended.
+async fn output(reader: &mut OwnedReadHalf, sink: &mut Sink<'_>) -> End {
     let mut decoder = Decoder::new();
     let mut frames = Frames::default();
     let mut buffer = vec![0; 64 << 10];
     loop {
-        tokio::select! {
-            read = reader.read(&mut buffer) => {
-                let Ok(count @ 1..) = read else { return End::SupervisorGone };
-                decoder.push(buffer.get(..count).unwrap_or_default());
-                if let Some(end) = deliver(client, &mut decoder, &mut frames).await {
-                    return end;
-                }
-            }
-            message = client.socket.recv() => {
-                let Some(frame) = input(message) else { return End::ClientGone };
-                // A supervisor that is gone is noticed where it is read from.
-                drop(writer.write_all(&frame).await);
-            }
-            () = app.ending.cancelled() => return End::DaemonEnds,
-        }
-        if client.gone {
-            return End::ClientGone;
+        let Ok(count @ 1..) = reader.read(&mut buffer).await else { return End::SupervisorGone };
+        decoder.push(buffer.get(..count).unwrap_or_default());
+        if let Some(end) = deliver(sink, &mut decoder, &mut frames).await {
+            return end;
         }
     }
 }
 
-/// What a client's message is for the supervisor; `None`: the client is gone.
-fn input(message: Option<Result<Message, axum::Error>>) -> Option<Vec<u8>> {
-    let bytes = match message? {
-        Ok(Message::Text(text)) => Bytes::from(text),
-        Ok(Message::Binary(bytes)) if bytes.is_empty() => {
-            return Some(proto::encode(&ToSupervisor::InputEnd {}).unwrap_or_default());
+/// Carries input until the client is gone. A supervisor that is gone is noticed
+/// where it is read from.
+async fn input(source: &mut Source<'_>, writer: &mut OwnedWriteHalf) {
+    while let Some(Ok(message)) = source.next().await {
+        let frame = match message {
+            Message::Binary(bytes) if bytes.is_empty() => {
+                proto::encode(&ToSupervisor::InputEnd {}).ok()
+            }
+            Message::Text(text) => proto::encode_frame(FrameKind::Input, text.as_bytes()).ok(),
+            Message::Binary(bytes) => proto::encode_frame(FrameKind::Input, &bytes).ok(),
+            Message::Ping(_) | Message::Pong(_) => None,
+            Message::Close(_) => return,
+        };
+        // A client's frame is at most as large as the supervisor's largest;
+        // one that is refused all the same is no input.
+        if let Some(frame) = frame {
+            drop(writer.write_all(&frame).await);
         }
-        Ok(Message::Binary(bytes)) => bytes,
-        Ok(Message::Ping(_) | Message::Pong(_)) => return Some(Vec::new()),
-        Ok(Message::Close(_)) | Err(_) => return None,
-    };
-    // Frames of clients are smaller than the supervisor's largest.
-    Some(proto::encode_frame(FrameKind::Input, &bytes).unwrap_or_default())
+    }
 }
 
-async fn deliver(client: &mut Client, decoder: &mut Decoder, frames: &mut Frames) -> Option<End> {
+async fn deliver(sink: &mut Sink<'_>, decoder: &mut Decoder, frames: &mut Frames) -> Option<End> {
     loop {
         let frame = match decoder.next_frame() {
             Ok(Some(frame)) => frame,
@@ -224,15 +235,18 @@ async fn deliver(client: &mut Client, decoder: &mut Decoder, frames: &mut Frames
         };
         match frame {
             Frame { kind: FrameKind::Output, payload } => {
-                if let Some(message) = frames.push(&payload) {
-                    client.send(message).await;
+                if let Some(message) = frames.push(&payload)
+                    && sink.send(message).await.is_err()
+                {
+                    return Some(End::ClientGone);
                 }
             }
             Frame { kind: FrameKind::Control, payload } => {
                 match proto::decode::<FromSupervisor>(&payload) {
                     Ok(FromSupervisor::ExecExited { code, last, .. }) => {
                         if let Some(message) = frames.end() {
-                            client.send(message).await;
+                            // A client that is gone is past caring.
+                            drop(sink.send(message).await);
                         }
                         return Some(End::Exited { code, last });
                     }

@@ -3,6 +3,8 @@
 //! Everything it makes is in one temporary directory, one cgroup with a name
 //! of its own, and namespaces of the supervisor: all of it goes with `Drop`.
 
+mod wait;
+
 use std::{
     fs,
     os::{
@@ -12,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Stdio},
     sync::atomic::{AtomicU32, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use kleene_supervise::{
@@ -23,6 +25,8 @@ use kleene_supervise::{
     },
 };
 use serde_json::json;
+
+pub(crate) use wait::until;
 
 /// No step of a test takes this long.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
@@ -48,15 +52,6 @@ fn runtime() -> PathBuf {
     let path = programs().join("kleene-runtime");
     assert!(path.exists(), "no {}: run `cargo build -p kleene-runtime` first", path.display());
     path
-}
-
-/// Waits for a condition.
-pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < LIMIT, "waited in vain for: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// A connection that is read frame by frame.
@@ -291,12 +286,7 @@ impl Drop for World {
             eprintln!("the supervisor said: {}", self.stderr());
         }
         // Not `until`: a panic while panicking would hide the first.
-        let start = Instant::now();
-        while self.cgroup.exists() && start.elapsed() < LIMIT {
-            if fs::remove_dir(&self.cgroup).is_err() {
-                std::thread::sleep(Duration::from_millis(2));
-            }
-        }
+        wait::poll(LIMIT, || !self.cgroup.exists() || fs::remove_dir(&self.cgroup).is_ok());
         for v1 in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
             let _ = fs::remove_dir(v1.path().join(&self.id));
         }
