@@ -11,11 +11,12 @@ enum Probe {
 }
 
 /// What is needed, and the Debian packages that have it.
-const NEEDED: [(Probe, &[&str]); 8] = [
+const NEEDED: [(Probe, &[&str]); 9] = [
     (Probe::Program("cc"), &["gcc", "libc6-dev"]),
     (Probe::Program("ip"), &["iproute2"]),
     (Probe::Program("unshare"), &["util-linux"]),
     (Probe::Program("busybox"), &["busybox-static"]),
+    (Probe::Program("curl"), &["curl"]),
     (Probe::Program("nft"), &["nftables"]),
     (Probe::Program("ps"), &["procps"]),
     (Probe::Program("ping"), &["iputils-ping"]),

@@ -105,7 +105,7 @@ fn vnet_run(world: &World, stage: &mut Stage) {
 
 fn get(world: &World, address: &str) -> Output {
     let url = format!("http://{address}/etc/passwd");
-    world.run(["busybox", "wget", "-T", "2", "-q", "-O", "-", &url])
+    world.run(["curl", "-s", "-f", "-m", "2", &url])
 }
 
 fn site(world: &World, stage: &mut Stage) {
@@ -129,7 +129,7 @@ fn site(world: &World, stage: &mut Stage) {
     stage.claim("vnet-to-vnet", "a second container of the network reaches it too", || {
         let url = format!("http://{SITE}/etc/passwd");
         let run = ["run", "--name", "visitor", "-l", "vnet", "-n", "web", "host-usr"];
-        let ask = ["busybox", "wget", "-T", "2", "-q", "-O", "-", &url];
+        let ask = ["curl", "-s", "-f", "-m", "2", &url];
         world.klee([&run[..], &ask[..]].concat()).ok().says("root:");
     });
     let route = stage.klee(world, &["exec", "site", "ip", "route"]);
@@ -182,8 +182,7 @@ fn host_driver(world: &World, stage: &mut Stage) {
     stage.claim("host", "and can be used: a server of it answers outside", || {
         let run = ["run", "-d", "--name", "local", "host-usr", "busybox", "httpd", "-f", "-p"];
         world.klee([&run[..], &["192.0.2.2:8080", "-h", "/"]].concat()).ok();
-        let url =
-            ["busybox", "wget", "-T", "2", "-q", "-O", "-", "http://192.0.2.2:8080/etc/passwd"];
+        let url = ["curl", "-s", "-f", "-m", "2", "http://192.0.2.2:8080/etc/passwd"];
         world.wait_until(LIMIT, "an answer", || world.outside().run(url).status == Some(0));
         world.klee(["stop", "local"]).ok();
     });
