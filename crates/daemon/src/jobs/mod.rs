@@ -56,6 +56,7 @@ struct Post {
 
 /// Does jobs until the engine is gone.
 pub(crate) async fn run(context: Context, mut jobs: mpsc::UnboundedReceiver<Job>) {
+    tidy_up(&context).await;
     let mut posts: HashMap<ContainerId, Post> = HashMap::new();
     while let Some(job) = jobs.recv().await {
         posts.retain(|_, post| !post.task.is_finished());
@@ -92,6 +93,21 @@ pub(crate) async fn run(context: Context, mut jobs: mpsc::UnboundedReceiver<Job>
             Job::Sweep { links } => drop(tokio::spawn(sweep(context.clone(), links))),
         }
     }
+}
+
+/// Before any job, since afterwards a container may be younger than our list of
+/// those that are known.
+async fn tidy_up(context: &Context) {
+    let known = context.core.snapshot().containers().map(|container| container.id).collect();
+    let collected = tokio::task::spawn_blocking({
+        let context = context.clone();
+        move || setup::collect_garbage(&context, &known)
+    });
+    if let Err(err) = collected.await {
+        tracing::error!(%err, "looking for what was left behind ended unexpectedly");
+    }
+    let context = context.clone();
+    tokio::task::spawn_blocking(move || setup::empty_trash(&context));
 }
 
 /// Hands an order to a container's warden. A warden that is about to end

@@ -1,6 +1,7 @@
 //! The blocking half of a container's beginning and end: its directories, its
 //! bundle, its supervisor, and their removal.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -211,7 +212,6 @@ pub(super) fn clear(context: &Context, id: ContainerId) {
     if let Err(why) = cgroup {
         tracing::warn!(container = %id, why, "the cgroup stays");
     }
-    empty_trash(context);
 }
 
 /// A supervisor that was killed could not tell the OCI runtime to forget the
@@ -247,9 +247,30 @@ pub(super) fn discard(context: &Context, id: ContainerId) {
     empty_trash(context);
 }
 
+/// Moves the files of containers that are no more into the trash: a daemon that
+/// was killed may have left them. `known` are the containers there are.
+pub(super) fn collect_garbage(context: &Context, known: &BTreeSet<ContainerId>) {
+    let trash = context.config.trash_dir();
+    for dir in ["containers", "run"] {
+        let entries = std::fs::read_dir(context.config.root.join(dir)).into_iter().flatten();
+        for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            // What is not called like a container is not ours to remove.
+            let Ok(id) = ContainerId::parse(&name) else { continue };
+            if known.contains(&id) || client::connect(&path).is_ok() {
+                continue;
+            }
+            tracing::info!(path = %path.display(), "left behind by a container that is no more");
+            if let Err(err) = storage::remove_tree_later(&path, &trash) {
+                tracing::warn!(why = chain(&err), "the files stay");
+            }
+        }
+    }
+}
+
 /// Empties the trash, unless somebody is already at it: what comes in the
 /// meantime goes with the next removal.
-fn empty_trash(context: &Context) {
+pub(super) fn empty_trash(context: &Context) {
     static AT_IT: Mutex<()> = Mutex::new(());
     let Ok(_alone) = AT_IT.try_lock() else { return };
     if let Err(err) = storage::empty_trash(&context.config.trash_dir()) {

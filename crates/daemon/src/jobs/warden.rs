@@ -186,6 +186,9 @@ async fn finish(context: &Context, id: ContainerId, failure: Option<String>) {
         }
         None => Event::Ended { container: id },
     });
+    // Deleting for good is slow, and nobody waits for it.
+    let context = context.clone();
+    tokio::task::spawn_blocking(move || setup::empty_trash(&context));
 }
 
 /// A live connection to one supervisor.
