@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a benchmark is there to be read")]
 
+mod memory;
 mod peers;
 mod report;
 
@@ -91,8 +92,9 @@ fn bench(options: &Options) -> Result<(), String> {
     let mut contestants = peers::ours(&klee);
     contestants.extend(peers::theirs());
     contestants.retain(|contestant| contestant.name.contains(&options.only));
+    let mut kleened = None;
     if contestants.iter().any(|contestant| contestant.name.starts_with("klee")) {
-        ours.start_kleened("");
+        kleened = Some(ours.start_kleened(""));
         ours.klee(["network", "create", "-t", "bridge", "--subnet", "10.4.6.0/24", "web"]).ok();
     }
     peers::prepare(&theirs)?;
@@ -115,5 +117,7 @@ fn bench(options: &Options) -> Result<(), String> {
         }
     }
     let timings = racing.into_iter().map(|(_, contestant, taken)| (contestant.name, taken));
-    report::report(timings.collect(), options.json.as_deref())
+    let timings = timings.collect();
+    let memory = kleened.map(|_| memory::measure(&ours));
+    report::report(timings, memory.unwrap_or_default(), options.json.as_deref())
 }

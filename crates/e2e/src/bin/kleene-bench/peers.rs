@@ -22,6 +22,8 @@ pub(crate) fn ours(klee: &str) -> Vec<Contestant> {
     let vnet = ["run", "--rm", "-l", "vnet", "-n", "web", "host-usr", "true"];
     vec![
         contestant("true", true, &["true"]),
+        contestant("klee --version", true, &[klee, "--version"]),
+        contestant("klee network ls", true, &[klee, "network", "ls"]),
         contestant("klee, host", true, &[klee, "run", "--rm", "host-usr", "true"]),
         contestant("klee, vnet", true, &[&[klee][..], &vnet].concat()),
     ]

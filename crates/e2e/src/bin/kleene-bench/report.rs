@@ -32,6 +32,7 @@ fn timing(name: &'static str, mut taken: Vec<u64>) -> Timing {
 /// Prints everything and writes the JSON where it is wanted.
 pub(crate) fn report(
     taken: Vec<(&'static str, Vec<u64>)>,
+    memory: Vec<serde_json::Value>,
     file: Option<&str>,
 ) -> Result<(), String> {
     let timings: Vec<Timing> = taken.into_iter().map(|(name, taken)| timing(name, taken)).collect();
@@ -45,7 +46,8 @@ pub(crate) fn report(
         let rows = timings.iter().map(|t| {
             json!({"name": t.name, "runs": t.runs, "min_ms": t.min, "median_ms": t.median, "p90_ms": t.p90})
         });
-        let all = json!({"timings": rows.collect::<Vec<_>>(), "budgets": budgets});
+        let all =
+            json!({"timings": rows.collect::<Vec<_>>(), "budgets": budgets, "memory": memory});
         std::fs::write(file, format!("{all:#}\n"))
             .map_err(|error| format!("write {file}: {error}"))?;
     }
