@@ -149,9 +149,7 @@ impl<H: Host, S: Store> Engine<H, S> {
             next.edit_execution(*exec, |e| e.state = ExecutionState::Running);
         }
         // Links that went missing while the daemon was away come back here.
-        for endpoint in next.endpoints_of(id).cloned().collect::<Vec<_>>() {
-            next.put_endpoint(endpoint);
-        }
+        next.touch_endpoints_of(id);
         if self.commit(next, Durability::Process).is_err() {
             self.kill(id);
         }

@@ -228,13 +228,26 @@ impl State {
         self.endpoints.insert(endpoint.id, endpoint);
     }
 
-    /// Sets or clears an endpoint's cable.
+    /// Sets or clears an endpoint's cable. Its addresses stay reserved as they
+    /// are, so that starts and stops cost the same however many there are.
     pub fn set_cable(&mut self, id: EndpointId, cable: Option<u32>) {
-        if let Some(endpoint) = self.endpoints.get(&id) {
-            let mut changed = Endpoint::clone(endpoint);
-            changed.cable = cable;
-            self.put_endpoint(Arc::new(changed));
+        let Some(old) = self.endpoints.get(&id).filter(|old| old.cable != cable) else { return };
+        let mut changed = Endpoint::clone(old);
+        if let Some(number) = changed.cable {
+            self.cables.release(u128::from(number));
         }
+        if let Some(number) = cable {
+            self.cables.take(u128::from(number));
+        }
+        changed.cable = cable;
+        self.touched.0.insert(Key::Endpoint(id));
+        self.endpoints.insert(id, Arc::new(changed));
+    }
+
+    /// Has the next plan look at a container's endpoints.
+    pub fn touch_endpoints_of(&mut self, id: ContainerId) {
+        let keys: Vec<Key> = self.endpoints_of(id).map(|e| Key::Endpoint(e.id)).collect();
+        self.touched.0.extend(keys);
     }
 
     /// Takes the lowest cable number whose name is free, by `usable`.
