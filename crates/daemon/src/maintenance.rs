@@ -152,5 +152,10 @@ fn purge_cgroups(config: &Config, verb: &str, dry_run: bool) -> Result<(), Strin
             tree.remove(&name, KILL_LIMIT).map_err(|err| chain(&err))?;
         }
     }
-    Ok(())
+    if dry_run {
+        return Ok(());
+    }
+    // The daemon's own, found by the name of any container it could have.
+    let any = CgroupName::new(&parent, "any").map_err(|err| chain(&err))?;
+    tree.remove_parent(&any).map_err(|err| chain(&err))
 }

@@ -4,19 +4,10 @@
 
 mod common;
 
-use common::{LIMIT, cables, is_running, said, sleeper, wait_running, web};
+use common::{LIMIT, cables, is_running, processes, said, sleeper, wait_running, web};
 use kleene_e2e::{World, poll};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::time::Duration;
-
-/// Processes of the world whose command line contains `text`, as numbers in
-/// the world.
-fn processes(world: &World, text: &str) -> Vec<String> {
-    let listed = world.run(["ps", "-eo", "pid,args"]);
-    let stdout = listed.ok().stdout().into_owned();
-    let found = stdout.lines().filter(|line| line.contains(text) && !line.contains("ps -eo"));
-    found.filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect()
-}
 
 #[test]
 fn the_socket_is_for_root_and_its_group() {

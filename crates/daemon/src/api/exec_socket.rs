@@ -1,5 +1,6 @@
 //! `/exec/start`: one execution over a websocket.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -15,6 +16,7 @@ use kleene_supervise::proto::{self, Decoder, Frame, FrameKind, FromSupervisor, T
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::App;
 use super::output::Frames;
@@ -27,6 +29,13 @@ const CLOSE_BAD_CONFIG: u16 = close_code::PROTOCOL;
 
 /// Largest frame of a client, in bytes.
 const FRAME_MAX: usize = 1 << 20;
+
+/// How long a client may take to answer our Close.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(3);
+
+/// How often a client whose input nobody takes is asked whether it still is
+/// there: nothing is read from it meanwhile, so its going would not be seen.
+const ASK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long the state may take to show what the supervisor has reported.
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);
@@ -64,8 +73,10 @@ impl Client {
             WebSocketMessage { data: String::new(), message: message.to_owned(), msg_type: kind };
         let reason = reason.close_reason().into();
         self.send(Message::Close(Some(CloseFrame { code, reason }))).await;
-        // The other side's Close, or its going: then nothing is cut off.
-        while let Some(Ok(_)) = self.socket.recv().await {}
+        // The other side's Close, or its going: then nothing is cut off. One
+        // that does neither is left.
+        let answer = async { while let Some(Ok(_)) = self.socket.recv().await {} };
+        let _ = tokio::time::timeout(FAREWELL_LIMIT, answer).await;
     }
 }
 
@@ -102,9 +113,15 @@ async fn first_frame(client: &mut Client) -> Result<ExecStartConfig, String> {
     loop {
         let bytes = match client.socket.recv().await {
             Some(Ok(Message::Text(text))) => Bytes::from(text),
-            Some(Ok(Message::Binary(bytes))) => bytes,
+            Some(Ok(Message::Binary(_))) => {
+                return Err("invalid parameters: the first must be a text frame".to_owned());
+            }
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
-            Some(Ok(Message::Close(_)) | Err(_)) | None => {
+            Some(Err(err)) => {
+                client.gone = true;
+                return Err(format!("invalid parameters: {err}"));
+            }
+            Some(Ok(Message::Close(_))) | None => {
                 client.gone = true;
                 return Err("no configuration came".to_owned());
             }
@@ -181,20 +198,34 @@ enum End {
 async fn pump(app: &App, client: &mut Client, stream: UnixStream) -> End {
     let (mut reader, mut writer) = stream.into_split();
     let (mut sink, mut source) = (&mut client.socket).split();
+    let held_up = AtomicBool::new(false);
     tokio::select! {
-        end = output(&mut reader, &mut sink) => end,
-        () = input(&mut source, &mut writer) => End::ClientGone,
+        end = output(&mut reader, &mut sink, &held_up) => end,
+        () = input(&mut source, &mut writer, &held_up) => End::ClientGone,
         () = app.ending.cancelled() => End::DaemonEnds,
     }
 }
 
-/// Carries output until the execution's first process has ended.
-async fn output(reader: &mut OwnedReadHalf, sink: &mut Sink<'_>) -> End {
+/// Carries output until the execution's first process has ended. While input is
+/// held up, it asks the client whether it still is there.
+async fn output(reader: &mut OwnedReadHalf, sink: &mut Sink<'_>, held_up: &AtomicBool) -> End {
     let mut decoder = Decoder::new();
     let mut frames = Frames::default();
     let mut buffer = vec![0; 64 << 10];
+    let mut ask = tokio::time::interval_at(Instant::now() + ASK_INTERVAL, ASK_INTERVAL);
+    ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let Ok(count @ 1..) = reader.read(&mut buffer).await else { return End::SupervisorGone };
+        let read = tokio::select! {
+            read = reader.read(&mut buffer) => read,
+            _ = ask.tick() => {
+                let ping = Message::Ping(Bytes::new());
+                if held_up.load(Ordering::Relaxed) && sink.send(ping).await.is_err() {
+                    return End::ClientGone;
+                }
+                continue;
+            }
+        };
+        let Ok(count @ 1..) = read else { return End::SupervisorGone };
         decoder.push(buffer.get(..count).unwrap_or_default());
         if let Some(end) = deliver(sink, &mut decoder, &mut frames).await {
             return end;
@@ -204,7 +235,7 @@ async fn output(reader: &mut OwnedReadHalf, sink: &mut Sink<'_>) -> End {
 
 /// Carries input until the client is gone. A supervisor that is gone is noticed
 /// where it is read from.
-async fn input(source: &mut Source<'_>, writer: &mut OwnedWriteHalf) {
+async fn input(source: &mut Source<'_>, writer: &mut OwnedWriteHalf, held_up: &AtomicBool) {
     while let Some(Ok(message)) = source.next().await {
         let frame = match message {
             Message::Binary(bytes) if bytes.is_empty() => {
@@ -218,7 +249,9 @@ async fn input(source: &mut Source<'_>, writer: &mut OwnedWriteHalf) {
         // A client's frame is at most as large as the supervisor's largest;
         // one that is refused all the same is no input.
         if let Some(frame) = frame {
+            held_up.store(true, Ordering::Relaxed);
             drop(writer.write_all(&frame).await);
+            held_up.store(false, Ordering::Relaxed);
         }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use kleene_engine::change::Owned;
 use kleene_engine::{Event, Job};
 use kleene_host::linux::net::{self, Namespaces};
-use kleene_model::ContainerId;
+use kleene_model::{ContainerId, RunState};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -98,10 +98,16 @@ pub(crate) async fn run(context: Context, mut jobs: mpsc::UnboundedReceiver<Job>
 /// Before any job, since afterwards a container may be younger than our list of
 /// those that are known.
 async fn tidy_up(context: &Context) {
-    let known = context.core.snapshot().containers().map(|container| container.id).collect();
+    let state = context.core.snapshot();
+    let known = state.containers().map(|container| container.id).collect();
+    let stopped = state.containers().filter(|container| container.run == RunState::Stopped);
+    let stopped = stopped.map(|container| container.id).collect();
     let collected = tokio::task::spawn_blocking({
         let context = context.clone();
-        move || setup::collect_garbage(&context, &known)
+        move || {
+            setup::clear_stopped(&context, &stopped);
+            setup::collect_garbage(&context, &known);
+        }
     });
     if let Err(err) = collected.await {
         tracing::error!(%err, "looking for what was left behind ended unexpectedly");

@@ -247,17 +247,30 @@ pub(super) fn discard(context: &Context, id: ContainerId) {
     empty_trash(context);
 }
 
+/// Clears what containers that have stopped had only while they ran: a host
+/// that went down took their supervisors before they could tell anybody.
+pub(super) fn clear_stopped(context: &Context, stopped: &BTreeSet<ContainerId>) {
+    for id in stopped {
+        let run_dir = context.config.run_dir(*id);
+        let runtime = context.config.root.join(RUNTIME_ROOT).join(id.to_string());
+        if (run_dir.exists() || runtime.exists()) && client::connect(&run_dir).is_err() {
+            tracing::info!(container = %id, "left behind when the host went down");
+            clear(context, *id);
+        }
+    }
+}
+
 /// Moves the files of containers that are no more into the trash: a daemon that
 /// was killed may have left them. `known` are the containers there are.
 pub(super) fn collect_garbage(context: &Context, known: &BTreeSet<ContainerId>) {
     let trash = context.config.trash_dir();
-    for dir in ["containers", "run"] {
+    for dir in ["containers", "run", RUNTIME_ROOT] {
         let entries = std::fs::read_dir(context.config.root.join(dir)).into_iter().flatten();
         for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             // What is not called like a container is not ours to remove.
             let Ok(id) = ContainerId::parse(&name) else { continue };
-            if known.contains(&id) || client::connect(&path).is_ok() {
+            if known.contains(&id) || client::connect(&context.config.run_dir(id)).is_ok() {
                 continue;
             }
             tracing::info!(path = %path.display(), "left behind by a container that is no more");

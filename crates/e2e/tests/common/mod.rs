@@ -1,6 +1,8 @@
 //! What the tests of the daemon share.
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub(crate) mod websocket;
+
 use kleene_e2e::{Output, World};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -87,4 +89,21 @@ pub(crate) fn wait_running(world: &World, name: &str) {
 pub(crate) fn is_running(world: &World, name: &str) -> bool {
     let reply = world.http("GET", &format!("/containers/{name}/inspect"), None);
     reply.json["container"]["running"] == true
+}
+
+/// Processes of the world whose command line contains `text`, as numbers in
+/// the world.
+pub(crate) fn processes(world: &World, text: &str) -> Vec<String> {
+    let listed = world.run(["ps", "-eo", "pid,args"]);
+    let stdout = listed.ok().stdout().into_owned();
+    let found = stdout.lines().filter(|line| line.contains(text) && !line.contains("ps -eo"));
+    found.filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect()
+}
+
+/// Kills processes of the world.
+pub(crate) fn kill9(world: &World, pids: &[String]) {
+    for pid in pids {
+        // Gone meanwhile is as good.
+        world.run(["kill", "-KILL", pid]);
+    }
 }
