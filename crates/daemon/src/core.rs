@@ -16,6 +16,8 @@ type Answer = oneshot::Sender<Result<Outcome, Refusal>>;
 enum Message {
     Command(Box<Command>, Answer),
     Event(Event),
+    /// The daemon ends: close the store, then tell.
+    End(oneshot::Sender<()>),
 }
 
 /// The way to the engine. Cheap to clone.
@@ -54,7 +56,11 @@ impl Core {
             if ready.send(Ok((state, images))).is_ok() {
                 let mut thread = Thread { engine, jobs, publish, answers: HashMap::new() };
                 thread.carry_out(effects);
-                thread.run(&messages);
+                let told = thread.run(&messages);
+                // Closing the store takes its journal into the file.
+                drop(thread);
+                // Whoever waited may have given up.
+                let _ = told.map(|told| told.send(()));
             }
         });
         let started = spawned.map(|_| made.recv());
@@ -102,6 +108,16 @@ impl Core {
         matches!(waited, Ok(Ok(_)))
     }
 
+    /// Ends the engine: what was asked before is done first, and the store is
+    /// closed when this returns.
+    pub(crate) async fn end(&self) {
+        let (tell, told) = oneshot::channel();
+        // An engine that has stopped already has nothing to close.
+        if self.inbox.send(Message::End(tell)).is_ok() {
+            drop(told.await);
+        }
+    }
+
     /// The images there are.
     pub(crate) fn images(&self) -> &[Image] {
         &self.images
@@ -116,7 +132,8 @@ struct Thread<H, S> {
 }
 
 impl<H: Host, S: Store> Thread<H, S> {
-    fn run(&mut self, messages: &mpsc::Receiver<Message>) {
+    /// Handles messages until the end, and gives back who waits for it.
+    fn run(&mut self, messages: &mpsc::Receiver<Message>) -> Option<oneshot::Sender<()>> {
         let mut tokens = 0;
         // Ends when the last `Core` is dropped.
         while let Ok(message) = messages.recv() {
@@ -131,12 +148,14 @@ impl<H: Host, S: Store> Thread<H, S> {
                     tracing::debug!(?event, "event");
                     Input::Event(event)
                 }
+                Message::End(tell) => return Some(tell),
             };
             let mut given = Given { now: now(), draw: &mut draw };
             let effects = self.engine.handle(input, &mut given);
             tracing::debug!(micros = began.elapsed().as_micros(), "handled");
             self.carry_out(effects);
         }
+        None
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) {

@@ -78,6 +78,7 @@ async fn run(config: Arc<Config>, programs: Arc<Programs>) -> Result<(), String>
     served.close();
     let served = finish(&app, &served).await;
     remove_sockets(&config);
+    app.core.end().await;
     served
 }
 

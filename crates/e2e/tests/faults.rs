@@ -128,21 +128,21 @@ fn a_supervisor_killed_during_a_stop_ends_the_container() {
     web(&world);
     let before = world.snapshot();
     deaf(&world);
-    let stop = world.klee_spawn(["stop", "deaf"]);
-    world.wait_until(LIMIT, "TERM", || said(&world.klee(["logs", "deaf"])).contains("told"));
+    let stop = world.klee_spawn(["stop", "mute"]);
+    world.wait_until(LIMIT, "TERM", || said(&world.klee(["logs", "mute"])).contains("told"));
     kill9(&world, &processes(&world, "kleene-supervise"));
     stop.wait(LIMIT).ok();
-    assert!(!is_running(&world, "deaf"));
-    world.klee(["rmc", "deaf"]).ok();
+    assert!(!is_running(&world, "mute"));
+    world.klee(["rmc", "mute"]).ok();
     world.assert_back_to(&before, LIMIT);
 }
 
 /// Runs a container that hears TERM, says so, and goes on.
 fn deaf(world: &World) {
     let script = "trap 'echo told' TERM; echo ready; while :; do sleep 0.05; done";
-    let options = ["run", "-d", "--name", "deaf", "-l", "vnet", "-n", "web"];
+    let options = ["run", "-d", "--name", "mute", "-l", "vnet", "-n", "web"];
     world.klee([&options[..], &["host-usr", "sh", "-c", script]].concat()).ok();
-    world.wait_until(LIMIT, "its trap", || said(&world.klee(["logs", "deaf"])).contains("ready"));
+    world.wait_until(LIMIT, "its trap", || said(&world.klee(["logs", "mute"])).contains("ready"));
 }
 
 #[test]
@@ -153,8 +153,8 @@ fn a_daemon_killed_during_a_stop_does_not_undo_it() {
     let mut kleened = world.start_kleened("");
     web(&world);
     deaf(&world);
-    let stop = world.klee_spawn(["stop", "deaf"]);
-    world.wait_until(LIMIT, "TERM", || said(&world.klee(["logs", "deaf"])).contains("told"));
+    let stop = world.klee_spawn(["stop", "mute"]);
+    world.wait_until(LIMIT, "TERM", || said(&world.klee(["logs", "mute"])).contains("told"));
     kleened.kill9();
     drop(stop);
     assert!(!processes(&world, "trap 'echo told'").is_empty(), "its grace is not over");
@@ -162,10 +162,10 @@ fn a_daemon_killed_during_a_stop_does_not_undo_it() {
         processes(&world, "trap 'echo told'").is_empty()
     });
     let _kleened = kleened.restart();
-    world.wait_until(LIMIT, "the news", || !is_running(&world, "deaf"));
+    world.wait_until(LIMIT, "the news", || !is_running(&world, "mute"));
     world.wait_until(LIMIT, "no cable", || cables(&world).is_empty());
-    world.klee(["start", "-d", "deaf"]).ok();
-    wait_running(&world, "deaf");
+    world.klee(["start", "-d", "mute"]).ok();
+    wait_running(&world, "mute");
     assert_eq!(cables(&world).len(), 1);
 }
 
@@ -177,7 +177,8 @@ fn a_full_disk_is_told_and_survived() {
     web(&world);
     create(&world, "idle", "vnet");
     let script = "echo before; while :; do read line && echo \"$line\"; done";
-    let mut steady = world.klee_spawn(["run", "-i", "--name", "steady", "host-usr", "sh", "-c", script]);
+    let mut steady =
+        world.klee_spawn(["run", "-i", "--name", "steady", "host-usr", "sh", "-c", script]);
     world.wait_until(LIMIT, "its output", || steady.stdout().contains("before"));
     world.run(["sh", "-c", "cat /dev/zero >/k/fill"]).fails();
     let asked: [(&str, &str, Value); 4] = [

@@ -125,7 +125,8 @@ fn two_daemons_do_not_meet() {
     sleeper(&world, "same", &["-l", "vnet", "-n", "web"]);
     let create = ["network", "create", "-t", "bridge", "--subnet", "10.5.6.0/24", "web"];
     at_two(&create).ok();
-    let run = ["run", "-d", "--name", "same", "-l", "vnet", "-n", "web", "host-usr", "sleep", "2000"];
+    let run =
+        ["run", "-d", "--name", "same", "-l", "vnet", "-n", "web", "host-usr", "sleep", "2000"];
     at_two(&run).ok();
     assert_eq!((links(&world, "bridge").len(), cables(&world).len()), (2, 2));
     at_two(&["exec", "same", "ip", "-o", "addr"]).ok().says("10.5.6.2/24");
@@ -152,7 +153,8 @@ fn two_daemons_do_not_meet() {
 #[test]
 fn wrong_configurations_are_named() {
     let Some(world) = World::open("wrong_configurations_are_named") else { return };
-    let fine = "kleene_root: /k\napi_listening_sockets:\n  - address: \"http:///run/kleened.sock\"\n";
+    let fine =
+        "kleene_root: /k\napi_listening_sockets:\n  - address: \"http:///run/kleened.sock\"\n";
     let wrong = [
         ("kleene_root: relative\n", "kleene_root"),
         ("no_such_key: 1\n", "no_such_key"),

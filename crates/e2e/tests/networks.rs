@@ -99,14 +99,14 @@ fn addresses_are_given_in_order_and_given_back() {
     let connect = |name: &str, ip: &str| {
         world.http("POST", "/networks/connect", Some(&endpoint(name, "web", ip)))
     };
-    for name in ["c2", "c3", "c4", "c5", "c6", "c7"] {
+    for name in ["n2", "n3", "n4", "n5", "n6", "n7"] {
         create(&world, name, "vnet");
     }
-    for name in ["c2", "c3", "c4", "c5", "c6"] {
+    for name in ["n2", "n3", "n4", "n5", "n6"] {
         connect(name, "<auto>").expect(204);
     }
     assert_eq!(
-        connect("c7", "<auto>").expect(409).message(),
+        connect("n7", "<auto>").expect(409).message(),
         "no more inet IP's left in the network"
     );
     let endpoints =
@@ -116,13 +116,13 @@ fn addresses_are_given_in_order_and_given_back() {
     given.sort_unstable();
     // .1 is the gateway's, .7 the broadcast address.
     assert_eq!(given, ["10.4.6.2", "10.4.6.3", "10.4.6.4", "10.4.6.5", "10.4.6.6"]);
-    world.http("POST", "/networks/web/disconnect/c4", None).expect(204);
-    for (ip, why) in [("10.4.6.1", "gateway"), ("10.4.6.2", "c2"), ("10.4.9.2", "10.4.6.0/29")] {
-        let reply = connect("c7", ip);
+    world.http("POST", "/networks/web/disconnect/n4", None).expect(204);
+    for (ip, why) in [("10.4.6.1", "gateway"), ("10.4.6.2", "n2"), ("10.4.9.2", "10.4.6.0/29")] {
+        let reply = connect("n7", ip);
         assert!(reply.expect(409).message().contains(why), "{ip}: {}", reply.message());
     }
-    connect("c7", "<auto>").expect(204);
-    let inspected = world.http("GET", "/containers/c7/inspect", None);
+    connect("n7", "<auto>").expect(204);
+    let inspected = world.http("GET", "/containers/n7/inspect", None);
     assert_eq!(inspected.json["container_endpoints"][0]["ip_address"], "10.4.6.4");
 }
 

@@ -41,10 +41,13 @@ fn steps(section: &str) -> Vec<Step> {
 fn masked(line: &str) -> String {
     let words = line.split_whitespace().map(|word| {
         let is_id = word.len() == 12 && word.chars().all(|c| c.is_ascii_hexdigit());
-        match word.split_once("@if") {
+        let (name, peer) = word.split_once("@if").map_or((word, ""), |(name, _)| (name, "@ifN"));
+        // The next cable has another number while the kernel still knows the last.
+        let end = name.strip_prefix("epair").and_then(|rest| rest.strip_suffix(['a', 'b']));
+        match end {
             _ if is_id => "ID".to_owned(),
-            Some((name, number)) if number.parse::<u32>().is_ok() => format!("{name}@ifN"),
-            _ => word.to_owned(),
+            Some(number) if number.parse::<u32>().is_ok() => format!("epairN{peer}"),
+            _ => format!("{name}{peer}"),
         }
     });
     words.collect::<Vec<_>>().join(" ")
@@ -139,7 +142,7 @@ fn followed(world: &World, shell: &Shell, line: &str) -> String {
 
 #[test]
 fn masks_and_parts() {
-    assert_eq!(masked("epair0b@if7      UP   10.4.6.2/24"), "epair0b@ifN UP 10.4.6.2/24");
+    assert_eq!(masked("epair0b@if7      UP   10.4.6.2/24"), "epairN@ifN UP 10.4.6.2/24");
     assert_eq!(masked("executable 2fc5447ef1e8 and"), "executable ID and");
     let steps = steps("Ten minutes");
     assert!(steps.iter().any(|step| step.shown.iter().any(|line| line == "7")), "{steps:?}");

@@ -1,5 +1,6 @@
 //! What the tests of the daemon share.
 #![allow(dead_code, reason = "each test program uses its part")]
+#![allow(clippy::unwrap_used, reason = "a failed assumption fails the test")]
 
 pub(crate) mod websocket;
 

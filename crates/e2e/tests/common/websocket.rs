@@ -42,7 +42,7 @@ impl Socket {
     #[track_caller]
     pub(crate) fn open(world: &World) -> Self {
         let mut stream = world.connect();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time limit");
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         let request = format!(
             "GET /exec/start HTTP/1.1\r\nHost: kleened\r\nUpgrade: websocket\r\n\
