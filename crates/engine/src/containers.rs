@@ -16,10 +16,6 @@ use crate::lookup;
 use crate::state::State;
 use crate::store::{Durability, Store};
 
-fn unsupported(what: impl Into<String>) -> Refusal {
-    Refusal::Unsupported { what: what.into() }
-}
-
 impl<H: Host, S: Store> Engine<H, S> {
     /// Makes a container.
     pub(crate) fn container_create(
@@ -50,7 +46,7 @@ impl<H: Host, S: Store> Engine<H, S> {
         permit_name(&next, &name, None)?;
         if public_ports.is_some_and(|ports| !ports.is_empty()) {
             matrix::publish(network_driver)?;
-            return Err(unsupported("published ports"));
+            return Err(Refusal::unsupported("published ports"));
         }
         permit_driver(network_driver)?;
         permit_jail_parameters(jail_param.as_deref())?;
@@ -251,7 +247,7 @@ fn permit_name(
 fn permit_driver(driver: Driver) -> Result<(), Refusal> {
     match driver {
         Driver::Host | Driver::Vnet => Ok(()),
-        Driver::Ipnet | Driver::Disabled => Err(unsupported(format!(
+        Driver::Ipnet | Driver::Disabled => Err(Refusal::unsupported(format!(
             "the network driver '{driver}': use --driver vnet or --driver host"
         ))),
     }
@@ -260,14 +256,16 @@ fn permit_driver(driver: Driver) -> Result<(), Refusal> {
 fn permit_jail_parameters(parameters: Option<&[String]>) -> Result<(), Refusal> {
     match parameters.unwrap_or_default() {
         [] => Ok(()),
-        [first, ..] => Err(unsupported(format!("the jail parameter '{first}' on this system"))),
+        [first, ..] => {
+            Err(Refusal::unsupported(format!("the jail parameter '{first}' on this system")))
+        }
     }
 }
 
 fn permit_restart_policy(policy: Option<&str>) -> Result<(), Refusal> {
     match policy {
         None | Some("no" | "") => Ok(()),
-        Some(other) => Err(unsupported(format!("the restart policy '{other}'"))),
+        Some(other) => Err(Refusal::unsupported(format!("the restart policy '{other}'"))),
     }
 }
 
@@ -289,7 +287,7 @@ fn mount(config: MountPointConfig) -> Result<Mount, Refusal> {
         why: why.to_owned(),
     };
     match kind {
-        MountType::Volume => return Err(unsupported(format!("volumes ('{source}')"))),
+        MountType::Volume => return Err(Refusal::unsupported(format!("volumes ('{source}')"))),
         MountType::Nullfs => {}
     }
     for (path, what) in [(&source, "source"), (&destination, "destination")] {

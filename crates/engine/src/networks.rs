@@ -18,10 +18,6 @@ use crate::lookup;
 use crate::state::State;
 use crate::store::{Durability, Store};
 
-fn unsupported(what: impl Into<String>) -> Refusal {
-    Refusal::Unsupported { what: what.into() }
-}
-
 fn host_refused(err: &HostError) -> Refusal {
     Refusal::Host { what: chain(err) }
 }
@@ -166,7 +162,7 @@ impl<H: Host, S: Store> Engine<H, S> {
             return (0..)
                 .map(LinkName::kleene)
                 .find(|name| !self.actual.knows(name) && state.network_on(name.as_str()).is_none())
-                .ok_or_else(|| unsupported("more than 2^32 networks"));
+                .ok_or_else(|| Refusal::unsupported("more than 2^32 networks"));
         }
         let name = LinkName::parse(asked)?;
         if let Some(network) = state.network_on(asked) {
@@ -243,9 +239,9 @@ fn name_is_taken(state: &State, name: &NetworkName) -> bool {
 fn parse_subnets(texts: &Dual<String>) -> Result<Dual<Option<Subnet>>, Refusal> {
     Dual::try_from_fn(|family| match texts.get(family).as_str() {
         "" => Ok(None),
-        AUTO => {
-            Err(unsupported("automatic subnets: give the network one, as in --subnet 10.4.6.0/24"))
-        }
+        AUTO => Err(Refusal::unsupported(
+            "automatic subnets: give the network one, as in --subnet 10.4.6.0/24",
+        )),
         text => {
             let subnet = Subnet::parse(family, text)?;
             if subnet.prefix() + 1 >= family.bits() {
@@ -282,17 +278,23 @@ fn permit(
     match kind {
         NetworkType::Bridge => {}
         NetworkType::Loopback | NetworkType::Custom => {
-            return Err(unsupported(format!("networks of type {kind}: use --type bridge")));
+            return Err(Refusal::unsupported(format!(
+                "networks of type {kind}: use --type bridge"
+            )));
         }
     }
     if !icc {
-        return Err(unsupported("icc=false: networks whose containers may not reach each other"));
+        return Err(Refusal::unsupported(
+            "icc=false: networks whose containers may not reach each other",
+        ));
     }
     if internal {
-        return Err(unsupported("internal networks"));
+        return Err(Refusal::unsupported("internal networks"));
     }
     if subnet.present().next().is_none() {
-        return Err(unsupported("a network without a subnet: give --subnet, as in 10.4.6.0/24"));
+        return Err(Refusal::unsupported(
+            "a network without a subnet: give --subnet, as in 10.4.6.0/24",
+        ));
     }
     Ok(())
 }
@@ -302,7 +304,10 @@ fn permit_live(container: &Container, doing: &str) -> Result<(), Refusal> {
     match container.run {
         RunState::Stopped => Ok(()),
         RunState::Preparing | RunState::Launching | RunState::Running | RunState::Stopping => {
-            Err(unsupported(format!("{doing} a running container: stop {} first", container.name)))
+            Err(Refusal::unsupported(format!(
+                "{doing} a running container: stop {} first",
+                container.name
+            )))
         }
     }
 }

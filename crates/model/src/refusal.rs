@@ -334,6 +334,12 @@ pub enum Kind {
 pub struct Code(pub &'static str);
 
 impl Refusal {
+    /// What this version or this system does not do, by name.
+    #[must_use]
+    pub fn unsupported(what: impl Into<String>) -> Self {
+        Self::Unsupported { what: what.into() }
+    }
+
     /// The one table: kind and code of each refusal.
     #[must_use]
     pub fn class(&self) -> (Kind, Code) {
