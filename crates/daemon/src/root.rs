@@ -2,7 +2,7 @@
 //! earlier boot.
 
 use std::fs::{DirBuilder, File};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt as _};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -23,6 +23,10 @@ pub(crate) fn take(config: &Config) -> Result<Lock, String> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
         made.map_err(|err| format!("cannot make {}: {err}", dir.display()))?;
     }
+    // One that existed may be open to all, and the store holds environments.
+    let closed = std::fs::Permissions::from_mode(0o700);
+    std::fs::set_permissions(root, closed)
+        .map_err(|err| format!("cannot close {} to others: {err}", root.display()))?;
     let path = root.join("lock");
     let file = rustix::fs::open(
         &path,

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{self, App, Peer};
-use crate::config::Config;
+use crate::config::{Address, Config};
 use crate::core::Core;
 use crate::jobs::{self, Attachments, Context, Programs};
 use crate::listen::{Listener, listen};
@@ -38,9 +38,15 @@ pub(crate) fn serve(config: Config) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|err| format!("cannot start the runtime: {err}"))?;
-    runtime.block_on(run(Arc::new(config), Arc::new(programs)))?;
-    drop(lock);
-    Ok(())
+    let served = runtime.block_on(run(Arc::new(config), Arc::new(programs)));
+    // A job that hangs must not keep the daemon alive, and none may still be at
+    // work on the root when another daemon gets it: the process ends next.
+    runtime.shutdown_timeout(END_LIMIT);
+    if served.is_ok() {
+        tracing::info!("kleened has ended");
+    }
+    std::mem::forget(lock);
+    served
 }
 
 async fn run(config: Arc<Config>, programs: Arc<Programs>) -> Result<(), String> {
@@ -49,6 +55,12 @@ async fn run(config: Arc<Config>, programs: Arc<Programs>) -> Result<(), String>
     let mut listeners = Vec::new();
     for address in &config.addresses {
         listeners.push(listen(address, config.socket_group.as_deref()).await?);
+    }
+    if config.addresses.iter().any(|address| matches!(address, Address::Tcp(_))) {
+        tracing::warn!(
+            "the API is served over TCP: every local user and every container with the host \
+             driver is root on this host"
+        );
     }
     let (queue, jobs) = mpsc::unbounded_channel();
     let core = Core::start(queue, {
@@ -118,7 +130,7 @@ async fn serve_on(listener: Listener, app: App) {
 
 fn remove_sockets(config: &Config) {
     for address in &config.addresses {
-        if let crate::config::Address::Unix(path) = address
+        if let Address::Unix(path) = address
             && let Err(err) = std::fs::remove_file(path)
         {
             tracing::warn!(path = %path.display(), %err, "cannot remove the socket");

@@ -186,3 +186,48 @@ fn a_stranger_is_told_how_to_become_root() {
     assert!(said(output.fails()).contains("sudo"), "{output}");
     assert_eq!(said(&output).trim().lines().count(), 1, "{output}");
 }
+
+#[test]
+fn the_log_of_who_never_pauses_has_an_end() {
+    let Some(world) = World::open("the_log_of_who_never_pauses_has_an_end") else { return };
+    let _kleened = world.start_kleened("");
+    world.klee(["run", "-d", "--name", "chatty", "host-usr", "sh", "-c", "echo first; yes"]).ok();
+    let written = || world.klee(["logs", "--tail", "3", "chatty"]).ok().stdout().into_owned();
+    world.wait_until(LIMIT, "three lines", || written() == "y\ny\ny\n");
+    world.klee(["logs", "chatty"]).ok().says("y");
+    world.klee(["stop", "-t", "0", "chatty"]).ok();
+}
+
+#[test]
+fn a_supervisor_that_hangs_is_not_taken_for_dead() {
+    let Some(world) = World::open("a_supervisor_that_hangs_is_not_taken_for_dead") else { return };
+    let mut kleened = world.start_kleened("");
+    sleeper(&world, "held", &[]);
+    let supervisor = processes(&world, "kleene-supervise");
+    kleened.kill9();
+    world.run(["kill", "-STOP", &supervisor[0]]).ok();
+    let kleened = kleened.restart();
+    let log = || kleened.log().contains("cannot be taken over yet");
+    world.wait_until(LIMIT, "the daemon to tell", log);
+    assert!(is_running(&world, "held") && !processes(&world, "sleep 1000").is_empty());
+    // A daemon that is asked to end does so all the same.
+    kleened.stop().ok();
+    world.run(["kill", "-CONT", &supervisor[0]]).ok();
+    let _kleened = world.start_kleened("");
+    world.wait_until(LIMIT, "its adoption", || {
+        world.klee(["exec", "held", "true"]).status == Some(0)
+    });
+    world.klee(["stop", "-t", "0", "held"]).ok();
+}
+
+#[test]
+fn what_is_kept_is_for_root_alone() {
+    let Some(world) = World::open("what_is_kept_is_for_root_alone") else { return };
+    world.run(["chmod", "0755", "/k"]).ok();
+    let _kleened = world.start_kleened("");
+    let read = |who: &'static str| {
+        world.run(["setpriv", "--reuid", who, "--clear-groups", "cat", "/k/metadata.sqlite"])
+    };
+    read("0").ok();
+    read("65534").fails();
+}

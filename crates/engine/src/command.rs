@@ -221,6 +221,13 @@ pub enum Job {
         /// KILL in place of TERM.
         force: bool,
     },
+    /// The exit of an execution is in the store: the supervisor may forget it.
+    Acknowledge {
+        /// The execution.
+        exec: ExecId,
+        /// Its container.
+        container: ContainerId,
+    },
     /// Set the window of an execution's terminal.
     Resize {
         /// The execution.

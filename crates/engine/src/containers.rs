@@ -202,10 +202,10 @@ impl<H: Host, S: Store> Engine<H, S> {
             // A second stop may be the less patient one.
             RunState::Running | RunState::Stopping => Job::Stop { container: id, grace_ms },
         };
-        if run == RunState::Running {
-            self.set_run(id, RunState::Stopping)?;
-        }
         self.effects.push(Effect::Job(job));
+        if run == RunState::Running {
+            self.mark_stopping(id);
+        }
         Ok(())
     }
 
@@ -213,11 +213,12 @@ impl<H: Host, S: Store> Engine<H, S> {
         self.effects.push(Effect::Job(Job::Kill { container }));
     }
 
-    /// Writes down where a container is in its life.
-    pub(crate) fn set_run(&mut self, id: ContainerId, run: RunState) -> Result<(), Refusal> {
+    /// The container is on its way out. A store that cannot write must not keep
+    /// anybody from stopping it.
+    pub(crate) fn mark_stopping(&mut self, id: ContainerId) {
         let mut next = self.state.clone();
-        next.edit_container(id, |container| container.run = run);
-        self.commit(next, Durability::Process)
+        next.edit_container(id, |container| container.run = RunState::Stopping);
+        self.write_down(next);
     }
 }
 
@@ -234,7 +235,9 @@ fn permit_name(
     name: &ContainerName,
     own: Option<ContainerId>,
 ) -> Result<(), Refusal> {
-    match state.container_named(name.as_str()) {
+    // A name that another's id begins with would be ambiguous from then on.
+    let begins = || state.containers().find(|c| c.id.starts_with(name.as_str()));
+    match state.container_named(name.as_str()).or_else(begins) {
         Some(other) if Some(other.id) != own => Err(Refusal::ContainerNameTaken {
             name: name.to_string(),
             holder: other.id.to_string(),

@@ -224,8 +224,9 @@ impl<H: Host, S: Store> Engine<H, S> {
                 ExecutionState::Created | ExecutionState::Exited { .. } => false,
             });
         let running = self.state.container(container).is_some_and(|c| c.run == RunState::Running);
-        if running && !busy && self.set_run(container, RunState::Stopping).is_ok() {
-            self.effects.push(Effect::Job(Job::Kill { container }));
+        if running && !busy {
+            self.kill(container);
+            self.mark_stopping(container);
         }
     }
 
@@ -243,7 +244,7 @@ impl<H: Host, S: Store> Engine<H, S> {
     pub(crate) fn exec_exited(&mut self, id: ExecId, code: i32, last: bool) {
         let Some(exec) = self.state.execution(id).cloned() else { return };
         if let ExecutionState::Exited { .. } = exec.state {
-            return;
+            return self.acknowledge(&exec);
         }
         self.idle.remove(&exec.container);
         let mut next = self.state.clone();
@@ -258,17 +259,27 @@ impl<H: Host, S: Store> Engine<H, S> {
         for (_, old) in ended.drain(..surplus) {
             next.remove_execution(old);
         }
-        self.write_down(next);
+        if self.write_down(next) {
+            self.acknowledge(&exec);
+        }
         self.answer_start(id, &Ok(Outcome::Id(id.to_string())));
     }
 
+    /// An exit is in the store: its supervisor need not keep it any longer.
+    fn acknowledge(&mut self, exec: &Execution) {
+        let Execution { id, container, .. } = exec;
+        self.effects.push(Effect::Job(Job::Acknowledge { exec: *id, container: *container }));
+    }
+
     /// Writes down what has happened. It has happened whether or not the store
-    /// takes it, so the state holds it in any case.
-    fn write_down(&mut self, next: crate::state::State) {
+    /// takes it, so the state holds it in any case; `false` when it did not.
+    pub(crate) fn write_down(&mut self, next: crate::state::State) -> bool {
         let fact = next.clone();
-        if self.commit(next, Durability::Process).is_err() {
+        let written = self.commit(next, Durability::Process).is_ok();
+        if !written {
             self.state = fact;
         }
+        written
     }
 
     fn answer_start(&mut self, id: ExecId, answer: &Result<Outcome, Refusal>) {

@@ -134,6 +134,17 @@ impl<H: Host, S: Store> Engine<H, S> {
                 c.run = RunState::Running;
             }
         });
+        // Those that ran and are not listed any more have ended unseen.
+        let unseen: Vec<ExecId> = next
+            .executions_of(id)
+            .filter(|exec| exec.state == ExecutionState::Running && !running.contains(&exec.id))
+            .map(|exec| exec.id)
+            .collect();
+        for exec in unseen {
+            next.edit_execution(exec, |e| {
+                e.state = ExecutionState::Exited { code: 137, last: false };
+            });
+        }
         let lost: Vec<ExecId> = next
             .executions_of(id)
             .filter(|exec| exec.state == ExecutionState::Starting)

@@ -10,7 +10,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use kleene_engine::view;
-use kleene_model::{ContainerId, Operation, Refusal};
+use kleene_model::{ContainerId, Operation, Refusal, RunState};
 use kleene_supervise::log::{Cursor, OwnedEntry, Reader};
 use tokio::sync::mpsc;
 
@@ -76,18 +76,24 @@ async fn send(
     let bytes = |entries: Vec<OwnedEntry>| -> Bytes {
         entries.iter().flat_map(|entry| render(entry, options.timestamps)).collect()
     };
+    // What is written from now on belongs to those who follow: a container that
+    // never pauses must not keep the others here.
+    let end = end(dir.clone()).await?;
     let mut cursor = Cursor::default();
     if let Some(lines) = options.tail {
-        let (entries, next) = last(dir.clone(), lines).await?;
+        let (entries, next) = last(dir.clone(), lines, end).await?;
         cursor = next;
         if sender.send(bytes(entries)).await.is_err() {
             return Ok(());
         }
     }
     loop {
+        if !options.follow && cursor >= end {
+            return Ok(());
+        }
         // Looked at before reading: what a container wrote before it ended is
         // in the file by the time the state says so.
-        let over = app.core.snapshot().container(id).is_none_or(|c| !c.run.is_running());
+        let over = app.core.snapshot().container(id).is_none_or(|c| c.run == RunState::Stopped);
         let (read, next) = read(dir.clone(), cursor).await?;
         cursor = next;
         if !read.is_empty() {
@@ -120,17 +126,25 @@ async fn read(
     read.await.map_err(std::io::Error::other)?
 }
 
+/// The place behind what is there now.
+async fn end(dir: std::path::PathBuf) -> std::io::Result<Cursor> {
+    let end = tokio::task::spawn_blocking(move || Reader::new(dir).end());
+    end.await.map_err(std::io::Error::other)?
+}
+
 /// The last `lines` lines of what is there now, and the place behind them.
-async fn last(dir: std::path::PathBuf, lines: usize) -> std::io::Result<(Vec<OwnedEntry>, Cursor)> {
+async fn last(
+    dir: std::path::PathBuf,
+    lines: usize,
+    end: Cursor,
+) -> std::io::Result<(Vec<OwnedEntry>, Cursor)> {
     let mut kept = VecDeque::new();
     let mut whole = 0;
     let mut cursor = Cursor::default();
     loop {
         let (entries, next) = read(dir.clone(), cursor).await?;
         cursor = next;
-        if entries.is_empty() {
-            return Ok((kept.into(), cursor));
-        }
+        let behind = entries.is_empty() || cursor >= end;
         for entry in entries {
             whole += usize::from(entry.full);
             kept.push_back(entry);
@@ -138,6 +152,9 @@ async fn last(dir: std::path::PathBuf, lines: usize) -> std::io::Result<(Vec<Own
             while whole > lines {
                 whole -= usize::from(kept.pop_front().is_some_and(|entry| entry.full));
             }
+        }
+        if behind {
+            return Ok((kept.into(), cursor));
         }
     }
 }

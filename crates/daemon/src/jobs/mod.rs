@@ -1,6 +1,7 @@
 //! Work that takes time: what the engine asks for as [`Job`]s, done here and
 //! reported back as events.
 
+mod adoption;
 mod attachments;
 mod setup;
 mod warden;
@@ -69,13 +70,19 @@ pub(crate) async fn run(context: Context, mut jobs: mpsc::UnboundedReceiver<Job>
             }
             Job::Adopt { container } => {
                 let (orders, inbox) = mpsc::unbounded_channel();
-                let task = tokio::spawn(warden::adopt(context.clone(), container, inbox));
+                let task = tokio::spawn(adoption::adopt(context.clone(), container, inbox));
                 posts.insert(container, Post { orders, task });
             }
             Job::Launch { container } => order(&context, &posts, container, Order::Launch),
             Job::StartExec(spec) => order(&context, &posts, spec.container, Order::Exec(spec)),
             Job::SignalExec { exec, container, force } => {
                 order(&context, &posts, container, Order::Signal { exec, force });
+            }
+            Job::Acknowledge { exec, container } => {
+                // A container that has ended has nobody left to tell.
+                if let Some(post) = posts.get(&container) {
+                    drop(post.orders.send(Order::Acknowledge { exec }));
+                }
             }
             Job::Resize { exec, container, window } => {
                 order(&context, &posts, container, Order::Resize { exec, window });

@@ -2,6 +2,7 @@
 //! bundle, its supervisor, and their removal.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -247,13 +248,28 @@ pub(super) fn discard(context: &Context, id: ContainerId) {
     empty_trash(context);
 }
 
+/// Whether a supervisor's error means that nobody listens on its socket; any
+/// other error says nothing about whether it lives.
+pub(super) fn is_nobody(err: &client::ClientError) -> bool {
+    match err {
+        client::ClientError::Connect { source, .. } => {
+            matches!(source.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
+        }
+        _ => false,
+    }
+}
+
+fn is_dead(run_dir: &Path) -> bool {
+    client::connect(run_dir).is_err_and(|err| is_nobody(&err))
+}
+
 /// Clears what containers that have stopped had only while they ran: a host
 /// that went down took their supervisors before they could tell anybody.
 pub(super) fn clear_stopped(context: &Context, stopped: &BTreeSet<ContainerId>) {
     for id in stopped {
         let run_dir = context.config.run_dir(*id);
         let runtime = context.config.root.join(RUNTIME_ROOT).join(id.to_string());
-        if (run_dir.exists() || runtime.exists()) && client::connect(&run_dir).is_err() {
+        if (run_dir.exists() || runtime.exists()) && is_dead(&run_dir) {
             tracing::info!(container = %id, "left behind when the host went down");
             clear(context, *id);
         }
@@ -270,7 +286,7 @@ pub(super) fn collect_garbage(context: &Context, known: &BTreeSet<ContainerId>) 
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             // What is not called like a container is not ours to remove.
             let Ok(id) = ContainerId::parse(&name) else { continue };
-            if known.contains(&id) || client::connect(&context.config.run_dir(id)).is_ok() {
+            if known.contains(&id) || !is_dead(&context.config.run_dir(id)) {
                 continue;
             }
             tracing::info!(path = %path.display(), "left behind by a container that is no more");

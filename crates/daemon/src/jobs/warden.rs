@@ -1,6 +1,7 @@
 //! One task per container that has processes: it speaks with the container's
 //! supervisor, passes orders on and reports what happens.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::Path;
@@ -12,7 +13,7 @@ use kleene_model::api::Window;
 use kleene_model::{Container, ContainerId, ExecId};
 use kleene_supervise::client;
 use kleene_supervise::proto::{
-    self, Decoder, ExitRecord, FrameKind, FromSupervisor, Phase, Terminal, ToSupervisor,
+    self, Decoder, ExitRecord, FrameKind, FromSupervisor, Terminal, ToSupervisor,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -36,6 +37,8 @@ pub(super) enum Order {
     Exec(Box<ExecSpec>),
     /// TERM or KILL to an execution's first process.
     Signal { exec: ExecId, force: bool },
+    /// The store has an execution's exit.
+    Acknowledge { exec: ExecId },
     /// The size of a terminal.
     Resize { exec: ExecId, window: Window },
     /// Stop the container.
@@ -91,61 +94,13 @@ pub(super) async fn prepare(
     }
 }
 
-/// Finds the supervisor of a container that outlived the daemon, or what it
-/// left behind.
-pub(super) async fn adopt(context: Context, id: ContainerId, orders: UnboundedReceiver<Order>) {
-    let dir = context.config.run_dir(id);
-    let found = tokio::task::spawn_blocking({
-        let dir = dir.clone();
-        move || -> Result<_, client::ClientError> {
-            let stream = client::connect(&dir)?;
-            let (state, netns) = client::handshake(&stream)?;
-            Ok((stream, state, netns))
-        }
-    });
-    let (stream, state, netns) = match found.await {
-        Ok(Ok(found)) => found,
-        Ok(Err(err)) => {
-            let why = kleene_engine::host::chain(&err);
-            tracing::info!(container = %id, why, "no supervisor: the container has ended");
-            return report_the_dead(&context, id, &dir).await;
-        }
-        Err(err) => {
-            tracing::error!(container = %id, %err, "an adoption ended unexpectedly");
-            return report_the_dead(&context, id, &dir).await;
-        }
-    };
-    let Some(stream) = nonblocking(stream) else {
-        return report_the_dead(&context, id, &dir).await;
-    };
-    if let Some(netns) = netns {
-        context.namespaces.insert(id, netns);
-    }
-    let running = state.executions.iter().filter(|exec| exec.running);
-    let running = running.filter_map(|exec| ExecId::parse(&exec.id).ok()).collect();
-    let pid = match state.phase {
-        Phase::Running | Phase::Ending | Phase::Ended => state.pid,
-        Phase::New | Phase::Ready | Phase::Launching | Phase::Unknown => None,
-    };
-    let pid = pid.and_then(|pid| u32::try_from(pid).ok());
-    let mut warden = Warden::new(context, id, stream, Decoder::new());
-    for exit in state.exits {
-        warden.exit(exit).await;
-    }
-    let ended = warden.ended;
-    if !ended {
-        warden.context.core.event(Event::Adopted { container: id, pid, running });
-    }
-    warden.stay(orders).await;
-}
-
-fn nonblocking(stream: StdUnixStream) -> Option<UnixStream> {
+pub(super) fn nonblocking(stream: StdUnixStream) -> Option<UnixStream> {
     stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream)).ok()
 }
 
 /// A container whose supervisor is gone without a word: what it has written
 /// down is reported, and the end.
-async fn report_the_dead(context: &Context, id: ContainerId, dir: &Path) {
+pub(super) async fn report_the_dead(context: &Context, id: ContainerId, dir: &Path) {
     report_written(context, dir).await;
     finish(context, id, None).await;
 }
@@ -192,25 +147,45 @@ async fn finish(context: &Context, id: ContainerId, failure: Option<String>) {
 }
 
 /// A live connection to one supervisor.
-struct Warden {
+pub(super) struct Warden {
     context: Context,
     id: ContainerId,
     reader: OwnedReadHalf,
     writer: OwnedWriteHalf,
     decoder: Decoder,
     supervisor: Option<std::process::Child>,
-    ended: bool,
+    pub(super) ended: bool,
     failure: Option<String>,
+    /// Exits that were reported and are not known to be in the store.
+    reported: BTreeMap<u64, ExecId>,
+    /// The highest exit that was reported.
+    highest: u64,
 }
 
 impl Warden {
-    fn new(context: Context, id: ContainerId, stream: UnixStream, decoder: Decoder) -> Self {
+    pub(super) fn new(
+        context: Context,
+        id: ContainerId,
+        stream: UnixStream,
+        decoder: Decoder,
+    ) -> Self {
         let (reader, writer) = stream.into_split();
-        Self { context, id, reader, writer, decoder, supervisor: None, ended: false, failure: None }
+        Self {
+            context,
+            id,
+            reader,
+            writer,
+            decoder,
+            supervisor: None,
+            ended: false,
+            failure: None,
+            reported: BTreeMap::new(),
+            highest: 0,
+        }
     }
 
     /// Passes orders and events on until the supervisor is gone.
-    async fn stay(mut self, mut orders: UnboundedReceiver<Order>) {
+    pub(super) async fn stay(mut self, mut orders: UnboundedReceiver<Order>) {
         let mut buffer = vec![0; 16 << 10];
         loop {
             tokio::select! {
@@ -273,6 +248,7 @@ impl Warden {
                 signo: if force { SIGKILL } else { SIGTERM },
                 all: false,
             },
+            Order::Acknowledge { exec } => return self.acknowledge(exec).await,
             Order::Resize { exec, window: Window { rows, cols } } => {
                 ToSupervisor::Resize { exec: exec.to_string(), rows, cols }
             }
@@ -358,7 +334,7 @@ impl Warden {
                     self.context.core.event(Event::ExecFailed { exec, why: message, exit_code });
                 }
             }
-            FromSupervisor::Exit(record) => self.exit(record).await,
+            FromSupervisor::Exit(record) => self.exit(record),
             FromSupervisor::LogDropped { bytes } => {
                 tracing::warn!(container = %id, bytes, "output could not be kept");
             }
@@ -378,10 +354,15 @@ impl Warden {
         }
     }
 
-    async fn exit(&mut self, record: ExitRecord) {
-        let seq = record.seq();
+    /// Passes an exit on. It is acknowledged when the engine has stored it: until
+    /// then the supervisor's file is the only place where it survives us.
+    pub(super) fn exit(&mut self, record: ExitRecord) {
         match record {
-            ExitRecord::Exec { exec, code, last, .. } => {
+            ExitRecord::Exec { seq, exec, code, last, .. } => {
+                if let Ok(exec) = ExecId::parse(&exec) {
+                    self.reported.insert(seq, exec);
+                }
+                self.highest = self.highest.max(seq);
                 report_exit(&self.context, &exec, code, last);
             }
             // The end is reported when the supervisor itself has ended, since
@@ -393,6 +374,13 @@ impl Warden {
             }
             ExitRecord::Unknown => {}
         }
+    }
+
+    /// Acknowledges everything below the first exit that is not stored yet.
+    async fn acknowledge(&mut self, exec: ExecId) {
+        self.reported.retain(|_, known| *known != exec);
+        let first = self.reported.keys().next();
+        let seq = first.map_or(self.highest, |first| first.saturating_sub(1));
         if !self.ended {
             self.say(&ToSupervisor::Ack { seq }).await;
         }

@@ -121,9 +121,13 @@ impl FakeSupervisors {
         self.fail_launch = Some(why.to_owned());
     }
 
-    /// Queues a job of the engine's.
+    /// Queues a job of the engine's. An acknowledgement takes no time and waits
+    /// for nobody.
     pub fn push(&mut self, job: Job) {
-        self.jobs.push_back(job);
+        match job {
+            Job::Acknowledge { exec, container } => self.forget_exit(exec, container),
+            other => self.jobs.push_back(other),
+        }
     }
 
     /// The jobs that wait.
@@ -177,17 +181,19 @@ impl FakeSupervisors {
     /// The engine has handled an event: what was kept for it can go.
     pub fn acknowledge(&mut self, event: &Event) {
         match event {
-            Event::ExecExited { exec, .. } => {
-                for exits in self.unread.values_mut() {
-                    exits.retain(|(known, _, _)| known != exec);
-                }
-            }
             Event::Ended { container } | Event::StartFailed { container, .. }
                 if !self.lives.contains_key(container) =>
             {
                 self.unread.remove(container);
             }
             _ => {}
+        }
+    }
+
+    /// The store has an exit: it need not be kept any longer.
+    fn forget_exit(&mut self, exec: ExecId, container: ContainerId) {
+        if let Some(exits) = self.unread.get_mut(&container) {
+            exits.retain(|(known, _, _)| *known != exec);
         }
     }
 
@@ -233,6 +239,7 @@ impl FakeSupervisors {
             Job::Stop { container, grace_ms } => self.stop(container, grace_ms),
             Job::Kill { .. } => unreachable!("handled above"),
             Job::Discard { container } => self.discarded.push(container),
+            Job::Acknowledge { .. } => unreachable!("done when it was pushed"),
             Job::Adopt { container } => self.adopt(container),
             Job::Sweep { links } => self.sweep(links),
         }
@@ -411,6 +418,7 @@ fn container_of(job: &Job) -> Option<ContainerId> {
         | Job::Resize { container, .. }
         | Job::Stop { container, .. }
         | Job::Kill { container }
+        | Job::Acknowledge { container, .. }
         | Job::Adopt { container } => Some(*container),
         Job::Discard { .. } | Job::Sweep { .. } => None,
     }

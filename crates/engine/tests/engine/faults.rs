@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use kleene_engine::fake::{Kernel, Rig, Times};
 use kleene_engine::store::{Key, Record};
 use kleene_engine::{Command, Outcome};
-use kleene_model::{ExecId, Refusal};
+use kleene_model::{ExecId, ExecutionState, Refusal, RunState};
 
 use crate::refusals::rig;
 
@@ -230,5 +230,38 @@ fn every_write_of_a_start_refused() {
         let again = if n == 1 { exec } else { rig.exec("site", &["serve"]) };
         rig.ask(Rig::start_command(again)).expect("the store takes it again");
         rig.check();
+    }
+}
+
+#[test]
+fn a_store_that_cannot_write_keeps_nobody_from_stopping() {
+    let (mut rig, _) = with_container();
+    rig.run("site", &["serve"]);
+    rig.store.fail_at(1, Times::ForEver);
+    let stop = Command::ContainerStop { container: "site".into(), grace_ms: 0 };
+    rig.ask(stop).expect("it stops");
+    let run = rig.state().container_named("site").map(|c| c.run);
+    assert_eq!(run, Some(RunState::Stopped));
+}
+
+#[test]
+fn an_exit_that_was_not_stored_is_heard_of_again() {
+    for stored in [true, false] {
+        let (mut rig, _) = with_container();
+        let first = rig.run("site", &["serve"]);
+        let second = rig.run("site", &["serve"]);
+        let container = rig.state().container_named("site").expect("site").id;
+        if !stored {
+            rig.store.fail_at(1, Times::Once);
+        }
+        rig.supervisors.exit(container, second, 7);
+        rig.settle();
+        rig.kill_daemon();
+        rig.restart(true);
+        rig.settle();
+        let state = rig.state();
+        let of = |id| state.execution(id).expect("kept").state;
+        assert_eq!(of(second), ExecutionState::Exited { code: 7, last: false }, "{stored}");
+        assert_eq!(of(first), ExecutionState::Running);
     }
 }

@@ -12,7 +12,7 @@ use super::{MAX_PIECE, file_name, file_number, parse_line};
 
 /// A place in a log. The default is the oldest entry kept. A place whose file
 /// was rotated away continues at the oldest file that is left.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Cursor {
     file: u64,
     offset: u64,
