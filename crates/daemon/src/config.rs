@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use kleene_model::InstanceName;
+use kleene_model::addr::{Pool, Pools};
 use serde::Deserialize;
 
 /// Where the file is looked for when nobody says.
@@ -82,6 +83,7 @@ struct File {
     instance: Option<String>,
     socket_group: Option<String>,
     log_format: Option<String>,
+    subnet_pools: Option<Vec<String>>,
 }
 
 /// What flags and environment say; every key of the file has one of each.
@@ -116,6 +118,14 @@ pub(crate) struct Overrides {
     /// Group that may use the unix sockets
     #[arg(long, value_name = "GROUP", env = "KLEENED_SOCKET_GROUP")]
     pub(crate) socket_group: Option<String>,
+    /// Where automatic subnets come from, as 10.88.0.0/16 or 10.0.0.0/8:26; may be repeated
+    #[arg(
+        long = "subnet-pool",
+        value_name = "CIDR[:SIZE]",
+        env = "KLEENED_SUBNET_POOLS",
+        value_delimiter = ','
+    )]
+    pub(crate) subnet_pools: Vec<String>,
 }
 
 /// Where the API is served.
@@ -151,6 +161,8 @@ pub(crate) struct Config {
     pub(crate) instance: InstanceName,
     /// Group of the unix sockets.
     pub(crate) socket_group: Option<String>,
+    /// Where automatic subnets come from.
+    pub(crate) subnet_pools: Pools,
 }
 
 impl Config {
@@ -179,6 +191,7 @@ impl Config {
             instance,
             socket_group,
             log_format,
+            subnet_pools,
         } = file;
         let root = flags.kleene_root.or(kleene_root).unwrap_or_else(|| DEFAULT_ROOT.into());
         if !root.is_absolute() {
@@ -215,6 +228,7 @@ impl Config {
                 why: refusal.to_string(),
             })?,
             socket_group: flags.socket_group.or(socket_group),
+            subnet_pools: pools(flags.subnet_pools, subnet_pools)?,
             root,
         })
     }
@@ -295,6 +309,16 @@ fn address(entry: &SocketEntry) -> Result<Address, ConfigError> {
         )));
     }
     Ok(Address::Tcp(socket))
+}
+
+/// What was said last wins; nothing said means the defaults, and an empty list
+/// none at all.
+fn pools(flags: Vec<String>, file: Option<Vec<String>>) -> Result<Pools, ConfigError> {
+    let texts = if flags.is_empty() { file } else { Some(flags) };
+    let Some(texts) = texts else { return Ok(Pools::default()) };
+    let pools = texts.iter().map(|text| Pool::parse(text)).collect::<Result<Vec<_>, _>>();
+    let refuse = |why| ConfigError::Value { key: "subnet_pools", why: format!("has {why}") };
+    pools.map(Pools::new).map_err(refuse)
 }
 
 /// The levels of 0.1.1 as ours.

@@ -15,7 +15,8 @@ type Answer = oneshot::Sender<Result<Outcome, Refusal>>;
 
 enum Message {
     Command(Box<Command>, Answer),
-    Event(Event),
+    /// Who tells may wait until it is handled.
+    Event(Event, Option<oneshot::Sender<()>>),
     /// The daemon ends: close the store, then tell.
     End(oneshot::Sender<()>),
 }
@@ -86,9 +87,28 @@ impl Core {
 
     /// Tells what has happened.
     pub(crate) fn event(&self, event: Event) {
-        if self.inbox.send(Message::Event(event)).is_err() {
+        self.put(Message::Event(event, None));
+    }
+
+    /// Tells what has happened and waits until the engine has taken it in, and
+    /// with it the store; `false` when the engine has stopped before.
+    pub(crate) async fn tell(&self, event: Event) -> bool {
+        let (tell, told) = oneshot::channel();
+        self.put(Message::Event(event, Some(tell)));
+        told.await.is_ok()
+    }
+
+    fn put(&self, message: Message) {
+        if self.inbox.send(message).is_err() {
             tracing::error!("the engine has stopped; an event is lost");
         }
+    }
+
+    /// Waits until the engine has stopped. Nothing but its own death or
+    /// [`Core::end`] stops it.
+    pub(crate) async fn stopped(&self) {
+        let mut state = self.state.clone();
+        while state.changed().await.is_ok() {}
     }
 
     /// The state as it is now.
@@ -138,13 +158,15 @@ impl<H: Host, S: Store> Thread<H, S> {
         // Ends when the last `Core` is dropped.
         while let Ok(message) = messages.recv() {
             let began = Instant::now();
+            let mut told = None;
             let input = match message {
                 Message::Command(command, answer) => {
                     tokens += 1;
                     self.answers.insert(Token(tokens), answer);
                     Input::Command(command, Token(tokens))
                 }
-                Message::Event(event) => {
+                Message::Event(event, tell) => {
+                    told = tell;
                     tracing::debug!(?event, "event");
                     Input::Event(event)
                 }
@@ -154,6 +176,8 @@ impl<H: Host, S: Store> Thread<H, S> {
             let effects = self.engine.handle(input, &mut given);
             tracing::debug!(micros = began.elapsed().as_micros(), "handled");
             self.carry_out(effects);
+            // Whoever waited may have given up.
+            let _ = told.map(|tell: oneshot::Sender<()>| tell.send(()));
         }
         None
     }
@@ -193,3 +217,7 @@ fn draw() -> [u8; 6] {
     }
     bytes
 }
+
+#[cfg(test)]
+#[path = "core_tests.rs"]
+pub(crate) mod tests;

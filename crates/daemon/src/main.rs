@@ -6,11 +6,15 @@ mod api;
 mod config;
 mod core;
 mod jobs;
+mod limits;
 mod listen;
 mod maintenance;
 mod root;
 mod start;
 mod store;
+mod views;
+#[cfg(test)]
+mod wait;
 
 use std::process::ExitCode;
 

@@ -133,19 +133,23 @@ fn purge_links(config: &Config, verb: &str, dry_run: bool) -> Result<(), String>
     if dry_run {
         return Ok(());
     }
-    net::sweep(&cables).map_err(|err| chain(&err))?;
+    // One whose container is not quite gone is still in use, and would stay.
+    let retired: Vec<Change> =
+        cables.iter().map(|link| Change::RetireCable { link: link.clone() }).collect();
+    host.apply(&retired).map_err(|err| chain(&err))?;
+    let gone = net::sweep(&cables).map_err(|err| chain(&err))?;
+    if let Some(stays) = cables.iter().find(|link| !gone.contains(link.link())) {
+        return Err(format!("the kernel does not delete the link {}", stays.link()));
+    }
     let changes: Vec<Change> =
-        bridges.into_iter().map(|link| Change::RemoveBridge { link }).collect();
+        bridges.into_iter().map(|link| Change::RemoveLink { link }).collect();
     host.apply(&changes).map_err(|err| chain(&err))
 }
 
 fn purge_cgroups(config: &Config, verb: &str, dry_run: bool) -> Result<(), String> {
     let tree = Tree::find().map_err(|err| chain(&err))?;
     let parent = config.cgroup();
-    let Some(dir) = tree.v2().map(|root| root.join(&parent)) else { return Ok(()) };
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.path().is_dir()) {
-        let id = name(&entry.path());
+    for id in tree.containers(&parent).map_err(|err| chain(&err))? {
         print(&format!("{verb} cgroup {parent}/{id}"))?;
         if !dry_run {
             let name = CgroupName::new(&parent, &id).map_err(|err| chain(&err))?;

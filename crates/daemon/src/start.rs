@@ -14,9 +14,11 @@ use crate::api::{self, App, Peer};
 use crate::config::{Address, Config};
 use crate::core::Core;
 use crate::jobs::{self, Attachments, Context, Programs};
+use crate::limits::Descriptors;
 use crate::listen::{Listener, listen};
 use crate::root;
 use crate::store::SqliteStore;
+use crate::views::Views;
 
 /// The name of the fact that tells boots apart.
 const BOOT: &str = "boot";
@@ -34,11 +36,12 @@ pub(crate) fn serve(config: Config) -> Result<(), String> {
     }
     let programs = jobs::programs()?;
     let lock = root::take(&config)?;
+    let descriptors = Descriptors::raise();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|err| format!("cannot start the runtime: {err}"))?;
-    let served = runtime.block_on(run(Arc::new(config), Arc::new(programs)));
+    let served = runtime.block_on(run(Arc::new(config), Arc::new(programs), descriptors));
     // A job that hangs must not keep the daemon alive, and none may still be at
     // work on the root when another daemon gets it: the process ends next.
     runtime.shutdown_timeout(END_LIMIT);
@@ -49,7 +52,11 @@ pub(crate) fn serve(config: Config) -> Result<(), String> {
     served
 }
 
-async fn run(config: Arc<Config>, programs: Arc<Programs>) -> Result<(), String> {
+async fn run(
+    config: Arc<Config>,
+    programs: Arc<Programs>,
+    descriptors: Descriptors,
+) -> Result<(), String> {
     let namespaces = Namespaces::default();
     let attachments = Attachments::default();
     let mut listeners = Vec::new();
@@ -71,8 +78,10 @@ async fn run(config: Arc<Config>, programs: Arc<Programs>) -> Result<(), String>
         config: Arc::clone(&config),
         core: core.clone(),
         namespaces,
+        views: Views::start()?,
         attachments: attachments.clone(),
         programs,
+        descriptors,
     };
     tokio::spawn(jobs::run(context, jobs));
     let app = App {
@@ -94,15 +103,22 @@ async fn run(config: Arc<Config>, programs: Arc<Programs>) -> Result<(), String>
     served
 }
 
-/// Waits for the signal to end, then for what is under way.
+/// Waits for the signal to end, then for what is under way. Without its engine
+/// the daemon could only refuse: it ends, so that who watches it starts another.
 async fn finish(app: &App, served: &TaskTracker) -> Result<(), String> {
     let handle = |kind| signal(kind).map_err(|err| format!("cannot wait for signals: {err}"));
     let (mut term, mut int) = (handle(SignalKind::terminate())?, handle(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+    let ends = tokio::select! {
+        _ = term.recv() => Ok(()),
+        _ = int.recv() => Ok(()),
+        () = app.core.stopped() => {
+            Err("the engine has stopped unexpectedly: start kleened again".to_owned())
+        }
+    };
+    match &ends {
+        Ok(()) => tracing::info!("kleened ends; containers go on"),
+        Err(why) => tracing::error!(why, "kleened ends; containers go on"),
     }
-    tracing::info!("kleened ends; containers go on");
     app.ending.cancel();
     app.sockets.close();
     let ended = tokio::time::timeout(END_LIMIT, async {
@@ -112,7 +128,7 @@ async fn finish(app: &App, served: &TaskTracker) -> Result<(), String> {
     if ended.await.is_err() {
         tracing::warn!("some clients did not end in time");
     }
-    Ok(())
+    ends
 }
 
 async fn serve_on(listener: Listener, app: App) {
@@ -149,10 +165,15 @@ fn engine(config: &Config, namespaces: Namespaces) -> Result<Made, String> {
     let host = LinuxHost::new(config.instance.clone(), namespaces).map_err(|err| chain(&err))?;
     store.set_fact(BOOT, &boot).map_err(|err| chain(&err))?;
     let (engine, effects, failure) =
-        Engine::start(host, store, config.instance.clone(), same_boot).map_err(|e| chain(&e))?;
+        Engine::start(host, store, config.instance.clone(), config.subnet_pools.clone(), same_boot)
+            .map_err(|e| chain(&e))?;
     if let Some(failure) = failure {
         let why = chain(&failure);
         tracing::error!(why, "the host could not be brought to the stored state");
     }
     Ok((engine, effects))
 }
+
+#[cfg(test)]
+#[path = "start_tests.rs"]
+mod tests;

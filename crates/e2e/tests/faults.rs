@@ -10,6 +10,7 @@ use common::{
 };
 use kleene_e2e::{World, target_dir};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// The address of a container's only endpoint.
 fn address(world: &World, name: &str) -> String {
@@ -167,6 +168,52 @@ fn a_daemon_killed_during_a_stop_does_not_undo_it() {
     world.klee(["start", "-d", "mute"]).ok();
     wait_running(&world, "mute");
     assert_eq!(cables(&world).len(), 1);
+}
+
+#[test]
+fn a_container_whose_supervisor_hangs_can_be_stopped() {
+    let Some(world) = World::open("a_container_whose_supervisor_hangs_can_be_stopped") else {
+        return;
+    };
+    let mut kleened = world.start_kleened("");
+    web(&world);
+    let supervisors = |signal: &str| {
+        for pid in processes(&world, "kleene-supervise") {
+            world.run(["kill", signal, &pid]).ok();
+        }
+    };
+    // The allowed twin: one that goes on in time is asked, and asks its
+    // container.
+    deaf(&world);
+    supervisors("-STOP");
+    kleened.kill9();
+    let mut kleened = kleened.restart();
+    let stop = world.klee_spawn(["stop", "mute"]);
+    supervisors("-CONT");
+    world.wait_until(LIMIT, "TERM", || said(&world.klee(["logs", "mute"])).contains("told"));
+    stop.wait(LIMIT).ok();
+    assert!(!is_running(&world, "mute"));
+    // One that does not: stopped means stopped, whether the daemon has spoken
+    // with it before or not.
+    for spoken_with in [false, true] {
+        world.klee(["start", "-d", "mute"]).ok();
+        wait_running(&world, "mute");
+        supervisors("-STOP");
+        if !spoken_with {
+            kleened.kill9();
+            kleened = kleened.restart();
+        }
+        assert!(is_running(&world, "mute"));
+        assert!(!processes(&world, "trap 'echo told'").is_empty());
+        let stop = world.klee(["stop", "mute"]);
+        assert!(stop.ok().took < Duration::from_millis(4800), "{stop}");
+        assert!(!is_running(&world, "mute"));
+        assert_eq!(processes(&world, "trap 'echo told'"), [""; 0]);
+        assert_eq!(processes(&world, "kleene-supervise"), [""; 0]);
+    }
+    world.wait_until(LIMIT, "no cable", || cables(&world).is_empty());
+    world.wait_until(LIMIT, "no run directory", || entries(&world, "/k/run").is_empty());
+    world.klee(["rmc", "mute"]).ok();
 }
 
 #[test]

@@ -9,6 +9,7 @@ use common::{bridge, create, endpoint, web};
 use kleene_e2e::{Reply, World};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
 
 fn document() -> Value {
     let text = include_str!("../../../docs/api/kleened-0.1.1.openapi.json");
@@ -154,6 +155,68 @@ fn invalid() -> Vec<Call> {
             None,
         ),
     ]
+}
+
+/// Sends a body of that length, and gives the answer's status and body.
+fn send_much(world: &World, method: &str, path: &str, length: usize) -> (String, Value) {
+    let mut stream = world.connect();
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    // It may hang up before it has heard everything.
+    let _ = stream.write_all(&vec![b' '; length]);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().to_owned();
+    (status, serde_json::from_str(body).unwrap_or_else(|_| panic!("no JSON: {answer}")))
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_as_declared() {
+    let Some(world) = World::open("what_cannot_be_read_is_refused_as_declared") else { return };
+    let _kleened = world.start_kleened("");
+    let document = document();
+    web(&world);
+    let reads_a_body = |path: &String| {
+        let update = path.ends_with("/update");
+        update
+            || ["/networks/create", "/networks/connect", "/containers/create", "/exec/create"]
+                .contains(&path.as_str())
+    };
+    for (method, path) in operations(&document) {
+        let declared = &document["paths"][&path][method.to_lowercase()]["responses"];
+        let refused = |status: &str, body: &Value, part: &str| {
+            let shown = format!("{method} {path}: {status} {body}");
+            assert!(declared.get(status).is_some(), "undeclared: {shown}");
+            assert_eq!(body["code"], "invalid-request", "{shown}");
+            assert!(body["hints"].is_array(), "{shown}");
+            assert!(body["message"].as_str().unwrap().contains(part), "{shown}");
+        };
+        if reads_a_body(&path) {
+            let target = path.replace("{container_id}", "first");
+            let (status, body) = send_much(&world, &method, &target, (1 << 20) + 1);
+            refused(&status, &body, "larger than 1048576 bytes");
+        }
+        if let Some((head, tail)) = path.split_once('{') {
+            let rest = tail.split_once('}').unwrap().1.replace("{container_id}", "first");
+            let query = "?force_stop=false&stop_container=false";
+            let reply = world.http(&method, &format!("{head}%ff{rest}{query}"), None);
+            refused(&reply.status.to_string(), &reply.json, "UTF-8");
+        }
+    }
+    // The allowed twins: as large as may be, and every character that is one.
+    let room = (1 << 20) - json!({"name": "big", "image": ""}).to_string().len();
+    let large = json!({"name": "big", "image": "x".repeat(room)});
+    let reply = world.http("POST", "/containers/create", Some(&large));
+    assert!(reply.message().contains("no such image"), "{}", reply.text.len());
+    let create = bridge("\u{fc}", "10.4.8.0/24");
+    world.http("POST", "/networks/create", Some(&create)).expect(201);
+    world.http("GET", "/networks/%c3%bc/inspect", None).expect(200);
 }
 
 #[test]

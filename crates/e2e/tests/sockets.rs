@@ -259,3 +259,27 @@ fn a_client_that_leaves_during_the_start_ends_its_execution() {
     world.wait_until(LIMIT, "the end", || state(&world, &left).1 == Some(143));
     assert!(is_running(&world, "other"));
 }
+
+#[test]
+fn who_has_said_nothing_does_not_hold_up_the_end() {
+    let Some(world) = World::open("who_has_said_nothing_does_not_hold_up_the_end") else { return };
+    let kleened = world.start_kleened("");
+    sleeper(&world, "box", &[]);
+    let late = exec(&world, "box", "echo late");
+    let mut silent = Socket::open(&world);
+    // The allowed twin: one that takes its time is served.
+    let mut slow = Socket::open(&world);
+    world.klee(["exec", "box", "true"]).ok();
+    slow.text(config(&late).to_string());
+    slow.starting();
+    assert_eq!(slow.rest().0, b"late\n");
+    // One that neither speaks nor answers a Close.
+    let _deaf = Socket::open(&world);
+    let before = kleened.log().len();
+    let ended = kleened.stop();
+    ended.ok();
+    let log = world.read("/run/kleened.log").unwrap();
+    assert!(!log[before..].contains("did not end in time"), "{}", &log[before..]);
+    let (code, kind, message) = silent.close();
+    assert_eq!((code, kind.as_str(), message.as_str()), (1011, "error", "kleened ends"));
+}

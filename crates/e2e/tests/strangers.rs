@@ -90,24 +90,22 @@ fn a_mark_of_another_instance_is_not_ours() {
 }
 
 #[test]
-fn a_bridge_that_was_deleted_is_named() {
-    let Some(world) = World::open("a_bridge_that_was_deleted_is_named") else { return };
+fn a_bridge_that_was_deleted_comes_back() {
+    let Some(world) = World::open("a_bridge_that_was_deleted_comes_back") else { return };
     let kleened = world.start_kleened("");
     web(&world);
     let run = ["run", "--rm", "-l", "vnet", "-n", "web", "host-usr", "true"];
     // The allowed twin.
     world.klee(run).ok();
     world.run(["ip", "link", "del", "kleene0"]).ok();
-    let before = world.snapshot();
+    // Whoever needs it first may be told that it was gone; nothing else.
     let output = world.klee(run);
     if output.status != Some(0) {
         assert!(said(output.code(125)).contains("kleene0"), "{output}");
-        world.assert_back_to(&before, LIMIT);
     }
-    // A start of the daemon brings it back at the latest.
-    let _kleened = kleened.restart();
     assert_eq!(links(&world, "bridge").len(), 1);
     world.klee(run).ok();
+    drop(kleened);
 }
 
 #[test]

@@ -2,16 +2,19 @@
 //! that was applied since.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
-use kleene_model::{ContainerId, InstanceName, LinkName};
+use kleene_model::{ContainerId, Dual, Family, InstanceName, LinkName};
 
-use crate::change::{Change, Mark, Owned};
+use crate::change::{Change, Mark, Owned, Owner};
+use crate::piece::{Inside, Piece};
 
 /// What kind of link it is, as far as Kleene tells kinds apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkKind {
-    /// A bridge.
+    /// A bridge, or what leads nowhere: a dummy on Linux, where a bridge
+    /// without ports stands in for it, a cloned loopback on FreeBSD.
     Bridge,
     /// One end of a veth or epair.
     Cable,
@@ -63,7 +66,7 @@ impl Link {
         self.master.as_ref()
     }
 
-    /// Its addresses, link-local IPv6 ones excepted.
+    /// Its addresses, link-local IPv6 ones and those of containers excepted.
     #[must_use]
     pub fn addresses(&self) -> &BTreeSet<IpNet> {
         &self.addresses
@@ -102,6 +105,19 @@ pub struct Actual {
     retired: BTreeSet<LinkName>,
     /// Namespaces that can be reached, and whether their loopback is up.
     namespaces: BTreeMap<ContainerId, bool>,
+    /// What containers' addresses stand on, by address.
+    pieces: BTreeMap<IpAddr, BTreeSet<Piece>>,
+    /// The cables whose sources are checked.
+    checked: BTreeSet<LinkName>,
+    /// What is set up in the views of containers.
+    inside: BTreeMap<ContainerId, BTreeSet<Inside>>,
+    /// Settings that were changed since the last look.
+    settings: BTreeMap<String, String>,
+    /// The host's own address on its default route, per family.
+    default_source: Dual<Option<IpAddr>>,
+    /// The interfaces over which `vnet` containers were given their default
+    /// routes.
+    defaults: BTreeMap<(ContainerId, Family), LinkName>,
 }
 
 impl Actual {
@@ -175,6 +191,104 @@ impl Actual {
     /// A container's namespace is gone.
     pub fn leave(&mut self, container: ContainerId) {
         self.namespaces.remove(&container);
+        self.inside.remove(&container);
+        self.defaults.retain(|(of, _), _| *of != container);
+    }
+
+    /// Sets the host's own address on its default route.
+    pub fn set_default_source(&mut self, source: Dual<Option<IpAddr>>) {
+        self.default_source = source;
+    }
+
+    /// The host's own address on its default route.
+    #[must_use]
+    pub fn default_source(&self) -> &Dual<Option<IpAddr>> {
+        &self.default_source
+    }
+
+    /// A `vnet` container has a default route of ours over that interface.
+    pub fn set_default(&mut self, container: ContainerId, family: Family, link: LinkName) {
+        self.defaults.insert((container, family), link);
+    }
+
+    /// The interface over which a `vnet` container was given its default route.
+    #[must_use]
+    pub fn default_over(&self, container: ContainerId, family: Family) -> Option<&LinkName> {
+        self.defaults.get(&(container, family))
+    }
+
+    /// Adds a piece that stands.
+    pub fn insert_piece(&mut self, piece: Piece) {
+        match (piece.addr(), &piece) {
+            (Some(addr), _) => drop(self.pieces.entry(addr).or_default().insert(piece)),
+            (None, Piece::Check { cable }) => drop(self.checked.insert(cable.clone())),
+            (None, _) => {}
+        }
+    }
+
+    fn remove_piece(&mut self, piece: &Piece) {
+        match (piece.addr(), piece) {
+            (Some(addr), _) => {
+                if let Some(pieces) = self.pieces.get_mut(&addr) {
+                    pieces.remove(piece);
+                    if pieces.is_empty() {
+                        self.pieces.remove(&addr);
+                    }
+                }
+            }
+            (None, Piece::Check { cable }) => drop(self.checked.remove(cable)),
+            (None, _) => {}
+        }
+    }
+
+    /// Pieces that went with a link.
+    fn drop_pieces_on(&mut self, link: &LinkName) {
+        self.pieces.retain(|_, pieces| {
+            pieces.retain(|piece| !piece.stands_on(link));
+            !pieces.is_empty()
+        });
+    }
+
+    /// What an address stands on.
+    pub fn pieces_of(&self, addr: IpAddr) -> impl Iterator<Item = &Piece> {
+        self.pieces.get(&addr).into_iter().flatten()
+    }
+
+    /// Every address that something of ours stands for.
+    pub fn placed_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.pieces.keys().copied()
+    }
+
+    /// Whether the sources of a cable are checked.
+    #[must_use]
+    pub fn is_checked(&self, cable: &LinkName) -> bool {
+        self.checked.contains(cable)
+    }
+
+    /// The cables whose sources are checked.
+    pub fn checked_cables(&self) -> impl Iterator<Item = &LinkName> {
+        self.checked.iter()
+    }
+
+    /// What was seen in a container's view.
+    pub fn set_inside(&mut self, container: ContainerId, inside: BTreeSet<Inside>) {
+        self.inside.insert(container, inside);
+    }
+
+    /// What is set up in a container's view.
+    pub fn inside(&self, container: ContainerId) -> impl Iterator<Item = &Inside> {
+        self.inside.get(&container).into_iter().flatten()
+    }
+
+    /// What a setting was seen to be.
+    pub fn set_setting(&mut self, name: String, value: String) {
+        self.settings.insert(name, value);
+    }
+
+    /// The value that a setting was given since the last look.
+    #[must_use]
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        self.settings.get(name).map(String::as_str)
     }
 
     /// The container's namespace: `None` when it cannot be reached, else
@@ -192,6 +306,8 @@ impl Actual {
     pub fn with_containers_of(mut self, older: &Self) -> Self {
         self.namespaces.clone_from(&older.namespaces);
         self.retired.clone_from(&older.retired);
+        self.inside.clone_from(&older.inside);
+        self.defaults.clone_from(&older.defaults);
         self
     }
 
@@ -213,6 +329,9 @@ impl Actual {
             Change::MakeBridge { link, mac: _, mark } => {
                 self.insert(Self::made(link, LinkKind::Bridge, mark));
             }
+            Change::MakeLoopback { link, mac: _, mark } => {
+                self.insert(Self::made(link, LinkKind::Bridge, mark));
+            }
             Change::MakeCable { cable, mark } => {
                 self.insert(Self::made(&cable.host, LinkKind::Cable, mark));
             }
@@ -229,8 +348,9 @@ impl Actual {
             }
             Change::Plug { link, bridge } => self.set_master(link, bridge.clone()),
             Change::RaiseLoopback { container } => self.enter(*container, true),
-            Change::RemoveBridge { link } => {
+            Change::RemoveLink { link } => {
                 self.remove(link.link());
+                self.drop_pieces_on(link.link());
                 // Its ports are ports of nothing then.
                 let ports = self.links.values_mut();
                 for port in ports.filter(|port| port.master.as_ref() == Some(link.link())) {
@@ -240,11 +360,46 @@ impl Actual {
             Change::RetireCable { link } => {
                 self.remove(link.link());
                 self.retired.insert(link.link().clone());
+                // The same cable has an end inside that is called alike.
+                let inner = link.link().as_str().strip_suffix('a').map(|stem| format!("{stem}b"));
+                self.defaults.retain(|_, over| Some(over.as_str()) != inner.as_deref());
+                if let Owner::Container(id) = link.mark().owner {
+                    self.drop_pieces_on(link.link());
+                    // Its inner end goes with it.
+                    if let Some(inside) = self.inside.get_mut(&id) {
+                        inside.retain(|inside| match inside {
+                            Inside::Mirror { .. } | Inside::Address { .. } => true,
+                            Inside::Up { .. } | Inside::Meet { .. } | Inside::Route { .. } => false,
+                        });
+                    }
+                }
+            }
+            Change::Put { piece } => self.insert_piece(piece.clone()),
+            Change::Take { piece } => self.remove_piece(piece),
+            Change::PutInside { container, inside } => {
+                let known = self.inside.entry(*container).or_default();
+                known.retain(|old| !old.gives_way_to(inside));
+                known.insert(inside.clone());
+            }
+            Change::TakeInside { container, inside } => {
+                if let Some(known) = self.inside.get_mut(container) {
+                    known.remove(inside);
+                }
+            }
+            Change::RenameInner { container, from, to } => {
+                if let Some(known) = self.inside.remove(container) {
+                    let renamed = known.into_iter().map(|inside| inside.renamed(from, to));
+                    self.inside.insert(*container, renamed.collect());
+                }
+            }
+            Change::Set { setting, value } => {
+                self.settings.insert(setting.clone(), value.clone());
+            }
+            Change::AddDefaultRoute { container, link, via } => {
+                self.set_default(*container, Family::of(*via), link.clone());
             }
             // The inside of a container is its own business once it stands.
-            Change::AddInnerAddress { .. }
-            | Change::RaiseInnerLink { .. }
-            | Change::AddDefaultRoute { .. } => {}
+            Change::AddInnerAddress { .. } | Change::RaiseInnerLink { .. } => {}
         }
     }
 

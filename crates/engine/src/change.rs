@@ -8,13 +8,17 @@ use kleene_model::{
     ContainerId, EndpointId, Family, InstanceName, LinkName, MacAddress, NetworkId,
 };
 
+pub use crate::piece::{Inside, Piece};
+
 /// Which object of Kleene a kernel object belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Owner {
     /// The interface of a network.
     Network(NetworkId),
-    /// The cable of an endpoint.
+    /// The cable of a `vnet` endpoint.
     Endpoint(EndpointId),
+    /// The cable of an `ipnet` container.
+    Container(ContainerId),
 }
 
 /// The owner mark that every kernel object of ours carries: a link's alias on
@@ -32,6 +36,7 @@ impl fmt::Display for Mark {
         match self.owner {
             Owner::Network(id) => write!(f, "kleene:{}:network:{id}", self.instance),
             Owner::Endpoint(id) => write!(f, "kleene:{}:endpoint:{id}", self.instance),
+            Owner::Container(id) => write!(f, "kleene:{}:container:{id}", self.instance),
         }
     }
 }
@@ -45,6 +50,7 @@ impl Mark {
         let owner = match kind {
             "network" => Owner::Network(NetworkId::parse(id).ok()?),
             "endpoint" => Owner::Endpoint(EndpointId::parse(id).ok()?),
+            "container" => Owner::Container(ContainerId::parse(id).ok()?),
             _ => return None,
         };
         let instance = InstanceName::parse(instance).ok()?;
@@ -78,9 +84,22 @@ impl Owned {
     }
 }
 
+/// What a cable is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CableUse {
+    /// Its host end becomes a port of a bridge (`vnet`).
+    Port,
+    /// The host routes into it (`ipnet`). Where the inner end is called like an
+    /// interface of the host, it gets that one's index too: it stands in its
+    /// place in the view.
+    Routed,
+}
+
 /// The two ends of a cable, and what they are made with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cable {
+    /// What it is for.
+    pub purpose: CableUse,
     /// Name of the host's end.
     pub host: LinkName,
     /// Name of the container's end.
@@ -106,6 +125,15 @@ pub enum Change {
         /// Its owner mark.
         mark: Mark,
     },
+    /// Make an interface that leads nowhere, down, without addresses.
+    MakeLoopback {
+        /// Its name.
+        link: LinkName,
+        /// Its MAC address, where the system gives it one.
+        mac: MacAddress,
+        /// Its owner mark.
+        mark: Mark,
+    },
     /// Add an address to an interface of the host.
     AddAddress {
         /// The interface.
@@ -125,9 +153,9 @@ pub enum Change {
         /// The interface.
         link: LinkName,
     },
-    /// Delete a bridge. Gone already counts as done.
-    RemoveBridge {
-        /// The bridge.
+    /// Delete the interface of a network. Gone already counts as done.
+    RemoveLink {
+        /// The interface.
         link: Owned,
     },
     /// Bring a container's own loopback up.
@@ -174,6 +202,50 @@ pub enum Change {
         /// The gateway.
         via: IpAddr,
     },
+    /// Put a piece of what makes a container's address stand on the host. One
+    /// that stands already counts as done.
+    Put {
+        /// The piece.
+        piece: Piece,
+    },
+    /// Take such a piece away. Gone already counts as done.
+    Take {
+        /// The piece.
+        piece: Piece,
+    },
+    /// Put something into the view of a container. There already counts as
+    /// done; a route replaces the one to the same destination.
+    PutInside {
+        /// The container.
+        container: ContainerId,
+        /// What.
+        inside: Inside,
+    },
+    /// Take something out of the view of a container. Gone already counts as
+    /// done.
+    TakeInside {
+        /// The container.
+        container: ContainerId,
+        /// What.
+        inside: Inside,
+    },
+    /// Give the inner end of a container's cable another name: the network in
+    /// whose interface's place it stood is gone. The flows over it go on.
+    RenameInner {
+        /// The container.
+        container: ContainerId,
+        /// Its name so far.
+        from: LinkName,
+        /// Its name from now on.
+        to: LinkName,
+    },
+    /// Change a setting of an interface that is not ours, or put it back.
+    Set {
+        /// The setting, as the host called it.
+        setting: String,
+        /// The value.
+        value: String,
+    },
     /// Take a cable out of use: out of the bridge and down. It is deleted
     /// later, in the background, because deleting waits for the kernel. Gone
     /// already counts as done.
@@ -187,12 +259,13 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MakeBridge { link, mac, mark: _ } => write!(f, "make bridge {link} ({mac})"),
+            Self::MakeLoopback { link, mac: _, mark: _ } => write!(f, "make loopback {link}"),
             Self::AddAddress { link, addr } => write!(f, "add address {addr} to {link}"),
             Self::RemoveAddress { link, addr } => {
                 write!(f, "remove address {addr} from {}", link.link())
             }
             Self::RaiseLink { link } => write!(f, "bring {link} up"),
-            Self::RemoveBridge { link } => write!(f, "remove bridge {}", link.link()),
+            Self::RemoveLink { link } => write!(f, "remove interface {}", link.link()),
             Self::RaiseLoopback { container } => {
                 write!(f, "bring the loopback of container {container} up")
             }
@@ -213,6 +286,18 @@ impl fmt::Display for Change {
                 "set the {} default route of container {container} to {via} on {link}",
                 Family::of(*via).protocol()
             ),
+            Self::Put { piece } => write!(f, "{piece}"),
+            Self::Take { piece } => write!(f, "undo: {piece}"),
+            Self::PutInside { container, inside } => {
+                write!(f, "{inside} in the view of container {container}")
+            }
+            Self::TakeInside { container, inside } => {
+                write!(f, "undo: {inside} in the view of container {container}")
+            }
+            Self::RenameInner { container, from, to } => {
+                write!(f, "rename {from} to {to} in the view of container {container}")
+            }
+            Self::Set { setting, value } => write!(f, "set {setting} to {value}"),
             Self::RetireCable { link } => write!(f, "unplug cable {}", link.link()),
         }
     }
@@ -224,7 +309,11 @@ mod tests {
 
     #[test]
     fn marks_read_back_and_strangers_are_none() {
-        for text in ["kleene:main:network:2f1dc29b8f36", "kleene:a-1:endpoint:2f1dc29b8f36"] {
+        for text in [
+            "kleene:main:network:2f1dc29b8f36",
+            "kleene:a-1:endpoint:2f1dc29b8f36",
+            "kleene:a-1:container:2f1dc29b8f36",
+        ] {
             assert_eq!(Mark::parse(text).expect(text).to_string(), text);
         }
         for text in [

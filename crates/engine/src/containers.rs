@@ -5,8 +5,7 @@ use std::sync::Arc;
 use kleene_model::api::{ContainerConfig, MountPointConfig, MountType};
 use kleene_model::container::merge_env;
 use kleene_model::{
-    Container, ContainerId, ContainerName, Driver, EndpointId, Image, Mount, Refusal, RunState,
-    matrix,
+    Container, ContainerId, ContainerName, EndpointId, Image, Mount, Refusal, RunState, matrix,
 };
 
 use crate::command::{Effect, Job, Outcome, Token};
@@ -48,7 +47,6 @@ impl<H: Host, S: Store> Engine<H, S> {
             matrix::publish(network_driver)?;
             return Err(Refusal::unsupported("published ports"));
         }
-        permit_driver(network_driver)?;
         permit_jail_parameters(jail_param.as_deref())?;
         permit_restart_policy(restart_policy.as_deref())?;
         let env = env.unwrap_or_default();
@@ -70,6 +68,7 @@ impl<H: Host, S: Store> Engine<H, S> {
             sequence,
             run: RunState::Stopped,
             pid: None,
+            cable: None,
         }));
         self.commit(next, Durability::Disk)?;
         Ok(Outcome::Id(id.to_string()))
@@ -243,16 +242,6 @@ fn permit_name(
             holder: other.id.to_string(),
         }),
         _ => Ok(()),
-    }
-}
-
-/// What this version does; the rest is refused by name.
-fn permit_driver(driver: Driver) -> Result<(), Refusal> {
-    match driver {
-        Driver::Host | Driver::Vnet => Ok(()),
-        Driver::Ipnet | Driver::Disabled => Err(Refusal::unsupported(format!(
-            "the network driver '{driver}': use --driver vnet or --driver host"
-        ))),
     }
 }
 

@@ -11,7 +11,7 @@ use kleene_model::{
 };
 
 use crate::actual::{Actual, Link, LinkKind};
-use crate::change::{Cable, Change, Mark, Owned, Owner};
+use crate::change::{Cable, CableUse, Change, Mark, Owned, Owner};
 use crate::fake::Prng;
 use crate::host::{Host, chain};
 
@@ -156,6 +156,7 @@ impl Model {
         let container = *Self::pick(random, self.containers.iter())?;
         let endpoint = EndpointId::from_bytes(id(0xe0, self.number()))?;
         let cable = Cable {
+            purpose: CableUse::Port,
             host: LinkName::cable_host(number),
             inner: LinkName::cable_container(number),
             host_mac: MacAddress::from_id(endpoint.bytes(), 2),
@@ -183,7 +184,7 @@ impl Model {
 
     fn remove_bridge(&mut self, random: &mut Prng) -> Option<Change> {
         let link = Self::pick(random, self.bridges.iter())?;
-        Some(Change::RemoveBridge { link: self.owned(link)? })
+        Some(Change::RemoveLink { link: self.owned(link)? })
     }
 
     fn inside(&mut self, random: &mut Prng) -> Option<Change> {
@@ -226,7 +227,7 @@ impl Model {
         self.actual.absorb(change);
         match change {
             Change::MakeBridge { link, .. } => drop(self.bridges.insert(link.clone())),
-            Change::RemoveBridge { link } => drop(self.bridges.remove(link.link())),
+            Change::RemoveLink { link } => drop(self.bridges.remove(link.link())),
             Change::MakeCable { cable, .. } => {
                 let Cable { host, inner, container, .. } = cable.clone();
                 let addresses = BTreeMap::new();
@@ -257,7 +258,14 @@ impl Model {
             | Change::RemoveAddress { .. }
             | Change::RaiseLink { .. }
             | Change::RaiseLoopback { .. }
-            | Change::Plug { .. } => {}
+            | Change::Plug { .. }
+            | Change::MakeLoopback { .. }
+            | Change::Put { .. }
+            | Change::Take { .. }
+            | Change::PutInside { .. }
+            | Change::TakeInside { .. }
+            | Change::RenameInner { .. }
+            | Change::Set { .. } => {}
         }
     }
 }
@@ -363,8 +371,8 @@ impl Run<'_> {
         self.refuses(good, Change::MakeCable { cable, mark }, never)?;
         // Gone already counts as done.
         let stale = self.model.owned(&name).ok_or("a bridge of ours is not owned")?;
-        self.done(Change::RemoveBridge { link: stale.clone() })?;
-        self.done(Change::RemoveBridge { link: stale.clone() })?;
+        self.done(Change::RemoveLink { link: stale.clone() })?;
+        self.done(Change::RemoveLink { link: stale.clone() })?;
         // Another object under the same name is left alone.
         let network = NetworkId::from_bytes(id(0xb0, self.model.number())).ok_or(none)?;
         let mark = self.model.mark(Owner::Network(network));
@@ -372,7 +380,7 @@ impl Run<'_> {
         let log = format!("stale: remove bridge {name}");
         self.log.push(log);
         // Refused or done: both are fine, as long as nothing happens.
-        drop(self.host.apply(&[Change::RemoveBridge { link: stale }]));
+        drop(self.host.apply(&[Change::RemoveLink { link: stale }]));
         self.agree()
     }
 
@@ -384,7 +392,7 @@ impl Run<'_> {
         }
         for name in self.model.bridges.clone() {
             let link = self.model.owned(&name).ok_or("a bridge of ours is not owned")?;
-            self.done(Change::RemoveBridge { link })?;
+            self.done(Change::RemoveLink { link })?;
         }
         Ok(())
     }

@@ -1,10 +1,12 @@
 //! The engine: one input at a time in, effects out. It never waits.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
+use kleene_model::addr::Pools;
 use kleene_model::{
-    ContainerId, EndpointId, ExecId, Execution, ExecutionState, Image, InstanceName, LinkName,
-    NetworkId, Refusal, RunState,
+    ContainerId, Driver, EndpointId, ExecId, Execution, ExecutionState, Image, InstanceName,
+    LinkName, NetworkId, Refusal, RoutedCable, RunState,
 };
 
 use crate::actual::Actual;
@@ -14,6 +16,7 @@ use crate::host::{ApplyError, Host, HostError, chain};
 use crate::plan::{Scope, plan};
 use crate::state::State;
 use crate::store::{Durability, Key, Store, StoreError, Write};
+use crate::touched::Touched;
 
 /// What the engine may not find out itself: time and randomness.
 pub struct Given<'a> {
@@ -79,6 +82,7 @@ pub struct Engine<H, S> {
     pub(crate) state: State,
     pub(crate) actual: Actual,
     pub(crate) instance: InstanceName,
+    pub(crate) pools: Pools,
     pub(crate) images: Vec<Image>,
     /// Who waits for an execution to start.
     pub(crate) starting: BTreeMap<ExecId, Vec<Token>>,
@@ -105,6 +109,7 @@ impl<H: Host, S: Store> Engine<H, S> {
         host: H,
         store: S,
         instance: InstanceName,
+        pools: Pools,
         same_boot: bool,
     ) -> Result<(Self, Vec<Effect>, Option<ApplyError>), StartError> {
         let mut engine = Self {
@@ -113,6 +118,7 @@ impl<H: Host, S: Store> Engine<H, S> {
             state: State::default(),
             actual: Actual::new(),
             instance,
+            pools,
             images: vec![Image::host_usr()],
             starting: BTreeMap::new(),
             stopping: BTreeMap::new(),
@@ -124,6 +130,12 @@ impl<H: Host, S: Store> Engine<H, S> {
         engine.actual = engine.host.observe().map_err(StartError::Host)?;
         engine.take_over(same_boot).map_err(StartError::Store)?;
         let failure = engine.converge().err();
+        let leaving = engine.state.networks().filter(|network| network.leaving);
+        let leaving: Vec<NetworkId> = leaving.map(|network| network.id).collect();
+        for id in leaving {
+            // What cannot be written now is seen off at the next start.
+            drop(engine.see_off(id));
+        }
         let effects = engine.take_effects();
         Ok((engine, effects, failure))
     }
@@ -160,20 +172,28 @@ impl<H: Host, S: Store> Engine<H, S> {
         if let Ok(seen) = self.host.observe() {
             self.actual = seen.with_containers_of(&self.actual);
         }
-        let marks = self.actual.links().filter_map(|link| link.owned(&self.instance));
-        let owners = marks.map(|owned| match owned.mark().owner {
-            Owner::Network(id) => Key::Network(id),
-            Owner::Endpoint(id) => Key::Endpoint(id),
-        });
-        let keys: BTreeSet<Key> = self.state.all_keys().into_iter().chain(owners).collect();
-        for key in keys {
-            let scope = BTreeSet::from([key]);
-            let scope = Scope::Touched(&scope);
+        for touched in self.each_alone() {
+            let scope = Scope::Touched(&touched);
             let changes = plan(scope, &self.actual, &self.state, &self.instance);
             // The first refusal is the one that is reported.
             drop(self.carry_out(&changes));
         }
         Err(first)
+    }
+
+    /// Every object for itself: those that shall be, and those that are.
+    fn each_alone(&self) -> Vec<Touched> {
+        let marks = self.actual.links().filter_map(|link| link.owned(&self.instance));
+        let owners = marks.map(|owned| match owned.mark().owner {
+            Owner::Network(id) => Key::Network(id),
+            Owner::Endpoint(id) => Key::Endpoint(id),
+            Owner::Container(id) => Key::Container(id),
+        });
+        let keys: BTreeSet<Key> = self.state.all_keys().into_iter().chain(owners).collect();
+        let addresses: BTreeSet<IpAddr> =
+            self.state.held_addresses().chain(self.actual.placed_addresses()).collect();
+        let alone = |addr| Touched { addresses: BTreeSet::from([addr]), ..Touched::default() };
+        keys.into_iter().map(Touched::one).chain(addresses.into_iter().map(alone)).collect()
     }
 
     /// The desired state, for readers: a snapshot that costs nothing.
@@ -215,9 +235,18 @@ impl<H: Host, S: Store> Engine<H, S> {
     }
 
     fn is_in_use(&self, cable: &Owned) -> bool {
-        let Owner::Endpoint(id) = cable.mark().owner else { return false };
-        let number = self.state.endpoint(id).and_then(|endpoint| endpoint.cable);
-        number.map(LinkName::cable_host).as_ref() == Some(cable.link())
+        let host = match cable.mark().owner {
+            Owner::Network(_) => None,
+            Owner::Endpoint(id) => {
+                let number = self.state.endpoint(id).and_then(|endpoint| endpoint.cable);
+                number.map(LinkName::cable_host)
+            }
+            Owner::Container(id) => {
+                let cable = self.state.container(id).and_then(|c| c.cable.as_ref());
+                cable.map(RoutedCable::host)
+            }
+        };
+        host.as_ref() == Some(cable.link())
     }
 
     /// `Ok(None)`: the answer comes with an event.
@@ -278,7 +307,7 @@ impl<H: Host, S: Store> Engine<H, S> {
     pub(crate) fn commit(&mut self, next: State, durability: Durability) -> Result<(), Refusal> {
         let before = std::mem::replace(&mut self.state, next);
         let touched = self.state.take_touched();
-        if let Err(err) = self.store.write(&self.writes_of(&touched), durability) {
+        if let Err(err) = self.store.write(&self.writes_of(&touched.keys), durability) {
             self.state = before;
             return Err(Refusal::Host { what: chain(&err) });
         }
@@ -295,16 +324,32 @@ impl<H: Host, S: Store> Engine<H, S> {
     fn roll_back(
         &mut self,
         before: State,
-        touched: &BTreeSet<Key>,
+        touched: &Touched,
         durability: Durability,
     ) -> Result<(), String> {
         self.state = before;
-        let written = self.store.write(&self.writes_of(touched), durability);
+        let written = self.store.write(&self.writes_of(&touched.keys), durability);
         let seen = self.host.observe().map_err(|err| chain(&err))?;
         self.actual = seen.with_containers_of(&self.actual);
+        for container in &touched.containers {
+            // A view that cannot be entered is about to be found dead.
+            if self.look_inside(*container).is_err() {
+                self.actual.leave(*container);
+            }
+        }
         let changes = plan(Scope::Touched(touched), &self.actual, &self.state, &self.instance);
         self.carry_out(&changes).map_err(|err| chain(&err))?;
         written.map_err(|err| chain(&err))
+    }
+
+    /// Looks at a view, where the container has one that can be reached.
+    pub(crate) fn look_inside(&mut self, id: ContainerId) -> Result<(), HostError> {
+        let ipnet = self.state.container(id).is_some_and(|c| c.driver == Driver::Ipnet);
+        if ipnet && self.actual.namespace(id).is_some() {
+            let inside = self.host.inside(id)?;
+            self.actual.set_inside(id, inside);
+        }
+        Ok(())
     }
 
     /// Applies a plan and draws it into the picture; cables that went out of
@@ -334,7 +379,7 @@ impl<H: Host, S: Store> Engine<H, S> {
 
     fn writes(&mut self) -> Vec<Write> {
         let touched = self.state.take_touched();
-        self.writes_of(&touched)
+        self.writes_of(&touched.keys)
     }
 
     /// Draws a container that has ended into the state: no process, no cable,
@@ -362,6 +407,8 @@ pub(crate) fn end_in(state: &mut State, container: ContainerId) {
     for endpoint in endpoints {
         state.set_cable(endpoint, None);
     }
+    state.touch_endpoints_of(container);
+    state.set_routed_cable(container, None);
     state.edit_container(container, |c| {
         c.run = RunState::Stopped;
         c.pid = None;

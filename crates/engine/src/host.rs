@@ -1,7 +1,13 @@
 //! What the engine asks of a host's kernel.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use kleene_model::{Borrowed, ContainerId, Family, LinkName, NetworkType};
+
 use crate::actual::{Actual, HostRoute};
 use crate::change::Change;
+use crate::piece::Inside;
 
 /// Why the host could not be asked or changed. The source is the kernel's or
 /// the tool's own word.
@@ -43,6 +49,31 @@ pub trait Host {
     /// # Errors
     /// When the kernel does not answer.
     fn routes(&mut self) -> Result<Vec<HostRoute>, HostError>;
+
+    /// Looks into the view of an `ipnet` container.
+    ///
+    /// # Errors
+    /// When its namespace cannot be entered, or the kernel does not answer.
+    fn inside(&mut self, container: ContainerId) -> Result<BTreeSet<Inside>, HostError>;
+
+    /// The settings that have to change before addresses of containers can
+    /// stand on the interface of a network of this type: what they are, and
+    /// what they shall be. None of those of Kleene's own interfaces.
+    ///
+    /// # Errors
+    /// When they cannot be read, or this host cannot do it.
+    fn to_borrow(
+        &mut self,
+        link: &LinkName,
+        kind: NetworkType,
+        family: Family,
+    ) -> Result<Vec<Borrowed>, HostError>;
+
+    /// Addresses that others are known to use on the wire of an interface.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    fn neighbours(&mut self, link: &LinkName) -> Result<BTreeSet<IpAddr>, HostError>;
 
     /// Carries changes out, in order.
     ///

@@ -1,5 +1,6 @@
 //! Which address an endpoint gets.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use kleene_model::addr::{AddressRequest, number};
@@ -8,7 +9,8 @@ use kleene_model::{Family, Network, NetworkType, Refusal, Subnet};
 use crate::state::State;
 
 /// Chooses the address of one family for a new endpoint of `network`, and
-/// reserves it in `state`.
+/// reserves it in `state`. `busy` are addresses that others use on the network's
+/// wire: they are not given out, and may be free another time.
 ///
 /// # Errors
 /// MODEL's refusals: no subnet, outside, taken, full.
@@ -17,14 +19,15 @@ pub(crate) fn reserve(
     network: &Network,
     family: Family,
     request: AddressRequest,
+    busy: &BTreeSet<IpAddr>,
 ) -> Result<Option<IpAddr>, Refusal> {
     let subnet = *network.subnet.get(family);
     match (request, subnet) {
         (AddressRequest::None, _) | (AddressRequest::Auto, None) => Ok(None),
         (AddressRequest::Given(_), None) => Err(Refusal::NoSubnetForAddress { family }),
-        (AddressRequest::Auto, Some(subnet)) => lowest_free(state, network, subnet).map(Some),
+        (AddressRequest::Auto, Some(subnet)) => lowest_free(state, network, subnet, busy).map(Some),
         (AddressRequest::Given(addr), Some(subnet)) => {
-            given(state, network, subnet, addr).map(Some)
+            given(state, network, subnet, addr, busy).map(Some)
         }
     }
 }
@@ -49,12 +52,18 @@ fn reserved_as(network: &Network, subnet: Subnet, addr: IpAddr) -> Option<&'stat
     }
 }
 
-fn lowest_free(state: &mut State, network: &Network, subnet: Subnet) -> Result<IpAddr, Refusal> {
+fn lowest_free(
+    state: &mut State,
+    network: &Network,
+    subnet: Subnet,
+    busy: &BTreeSet<IpAddr>,
+) -> Result<IpAddr, Refusal> {
     let family = subnet.family();
     let usable = |n: u128| reserved_as(network, subnet, family.address(n)).is_none();
+    let busy: BTreeSet<u128> = busy.iter().map(|addr| number(*addr)).collect();
     state
         .addresses(network.id, family)
-        .take_lowest(number(subnet.network()), number(subnet.last()), usable)
+        .take_lowest_but(number(subnet.network()), number(subnet.last()), usable, &busy)
         .map(|n| family.address(n))
         .ok_or(Refusal::NetworkFull { family })
 }
@@ -64,12 +73,17 @@ fn given(
     network: &Network,
     subnet: Subnet,
     addr: IpAddr,
+    busy: &BTreeSet<IpAddr>,
 ) -> Result<IpAddr, Refusal> {
     if !subnet.contains(addr) {
         return Err(Refusal::AddressOutside { addr, subnet: subnet.net() });
     }
     if let Some(holder) = reserved_as(network, subnet, addr) {
         return Err(Refusal::AddressTaken { addr, holder: holder.to_owned() });
+    }
+    if busy.contains(&addr) {
+        let holder = format!("used by the host or a neighbour on {}", network.interface);
+        return Err(Refusal::AddressTaken { addr, holder });
     }
     if !state.addresses(network.id, subnet.family()).take(number(addr)) {
         let holder = state

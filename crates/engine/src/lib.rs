@@ -6,11 +6,13 @@
 #![forbid(unsafe_code)]
 
 pub mod actual;
+mod borrow;
 pub mod change;
 pub mod command;
 mod containers;
 #[cfg(feature = "fake")]
 pub mod contract;
+mod endpoints;
 mod engine;
 mod executions;
 #[cfg(feature = "fake")]
@@ -20,11 +22,16 @@ mod ipam;
 mod lifecycle;
 mod lookup;
 mod networks;
+pub mod piece;
 mod plan;
+mod plan_ipnet;
 mod pool;
+mod pools;
 mod state;
 pub mod store;
+mod touched;
 pub mod view;
+mod ways;
 
 pub use command::{Command, Effect, Event, ExecSpec, Input, Job, Outcome, Token};
 pub use engine::{Engine, Given, StartError};
@@ -33,3 +40,4 @@ pub use host::Host;
 pub use plan::{Scope, plan};
 pub use state::State;
 pub use store::Store;
+pub use touched::Touched;

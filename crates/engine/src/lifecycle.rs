@@ -1,12 +1,14 @@
 //! What happens to containers: the events of their supervisors.
 
 use kleene_model::{
-    Container, ContainerId, Driver, EndpointId, ExecId, ExecutionState, Refusal, RunState,
+    Container, ContainerId, Driver, EndpointId, ExecId, ExecutionState, Family, LinkName, Refusal,
+    RoutedCable, RunState,
 };
 
 use crate::command::{Effect, Job, Outcome};
 use crate::engine::{Engine, end_in};
 use crate::host::Host;
+use crate::state::State;
 use crate::store::{Durability, Store};
 
 impl<H: Host, S: Store> Engine<H, S> {
@@ -21,12 +23,16 @@ impl<H: Host, S: Store> Engine<H, S> {
             RunState::Stopped => return self.kill(id),
             RunState::Launching | RunState::Running | RunState::Stopping => return,
         }
-        if container.driver == Driver::Vnet {
-            self.actual.enter(id, false);
+        match container.driver {
+            Driver::Vnet => self.actual.enter(id, false),
+            // A view has its loopback up from the start.
+            Driver::Ipnet | Driver::Disabled => self.actual.enter(id, true),
+            Driver::Host => {}
         }
         match self.raise_network(&container) {
             Ok(()) => self.effects.push(Effect::Job(Job::Launch { container: id })),
             Err(refusal) => {
+                self.give_back(id);
                 self.refuse_pending(id, &refusal);
                 self.kill(id);
             }
@@ -36,21 +42,38 @@ impl<H: Host, S: Store> Engine<H, S> {
     /// Gives every endpoint of the container what it needs on the host, before
     /// anything runs in it.
     fn raise_network(&mut self, container: &Container) -> Result<(), Refusal> {
+        let needs: Vec<_> =
+            self.state.endpoints_of(container.id).map(|e| (e.network, e.address)).collect();
+        self.borrow_for(container, &needs)?;
         let mut next = self.state.clone();
-        let endpoints: Vec<EndpointId> = next.endpoints_of(container.id).map(|e| e.id).collect();
-        for endpoint in endpoints {
-            match container.driver {
-                Driver::Vnet => {
-                    let actual = &self.actual;
-                    let free = |n| !actual.knows(&kleene_model::LinkName::cable_host(n));
+        self.reserve_cables(&mut next, container);
+        next.edit_container(container.id, |c| c.run = RunState::Launching);
+        next.touch_endpoints_of(container.id);
+        self.commit(next, Durability::Process)
+    }
+
+    /// Chooses the cables of a container that starts.
+    fn reserve_cables(&self, next: &mut State, container: &Container) {
+        let free = |n| !self.actual.knows(&LinkName::cable_host(n));
+        match container.driver {
+            Driver::Vnet => {
+                let endpoints: Vec<EndpointId> =
+                    next.endpoints_of(container.id).map(|e| e.id).collect();
+                for endpoint in endpoints {
                     let cable = next.take_cable(free);
                     next.set_cable(endpoint, cable);
                 }
-                Driver::Ipnet | Driver::Host | Driver::Disabled => {}
             }
+            Driver::Ipnet if next.endpoints_of(container.id).next().is_some() => {
+                let cable = next.take_cable(free).map(|number| {
+                    let first = next.first_interface(container.id).cloned();
+                    let inner = first.unwrap_or_else(|| LinkName::cable_container(number));
+                    RoutedCable { number, inner }
+                });
+                next.set_routed_cable(container.id, cable);
+            }
+            Driver::Ipnet | Driver::Host | Driver::Disabled => {}
         }
-        next.edit_container(container.id, |c| c.run = RunState::Launching);
-        self.commit(next, Durability::Process)
     }
 
     /// The holder runs: start what was asked for.
@@ -95,6 +118,8 @@ impl<H: Host, S: Store> Engine<H, S> {
         let refused = self.commit(next, Durability::Process).err();
         if refused.is_some() {
             self.mark_ended(id);
+        } else {
+            self.give_back(id);
         }
         self.refuse_starting(id, &Refusal::NotRunning);
         for (token, answer) in self.stopping.remove(&id).unwrap_or_default() {
@@ -108,9 +133,7 @@ impl<H: Host, S: Store> Engine<H, S> {
         let Some(container) = alive.cloned() else {
             return self.kill(id);
         };
-        if container.driver == Driver::Vnet {
-            self.actual.enter(id, pid.is_some());
-        }
+        self.enter_adopted(&container, pid.is_some());
         // Its first command had not been started: whoever asked is gone.
         let began = self.state.executions_of(id).any(|exec| match exec.state {
             ExecutionState::Created | ExecutionState::Starting => false,
@@ -162,7 +185,33 @@ impl<H: Host, S: Store> Engine<H, S> {
         // Links that went missing while the daemon was away come back here.
         next.touch_endpoints_of(id);
         if self.commit(next, Durability::Process).is_err() {
-            self.kill(id);
+            return self.kill(id);
+        }
+        // Asked for before it was known that the container runs already.
+        for exec in self.pending.remove(&id).unwrap_or_default() {
+            self.launch_exec(exec);
+        }
+    }
+
+    /// The namespace of a container that outlived the daemon is known again.
+    fn enter_adopted(&mut self, container: &Container, launched: bool) {
+        let id = container.id;
+        match container.driver {
+            Driver::Host => {}
+            Driver::Vnet => {
+                self.actual.enter(id, launched);
+                // What was set up inside is the container's own since then.
+                for family in Family::BOTH {
+                    if let Some((cable, _)) = self.state.way_out(id, family) {
+                        self.actual.set_default(id, family, LinkName::cable_container(cable));
+                    }
+                }
+            }
+            Driver::Ipnet | Driver::Disabled => {
+                self.actual.enter(id, true);
+                // A view that cannot be looked into is set up anew, piece by piece.
+                drop(self.look_inside(id));
+            }
         }
     }
 }

@@ -1,24 +1,22 @@
-//! The verbs of networks and endpoints. Each reads the same: look up, permit,
-//! reserve, commit.
+//! The verbs of networks. Each reads the same: look up, permit, reserve, commit.
 
 use std::sync::Arc;
 
-use kleene_model::addr::AddressRequest;
-use kleene_model::api::{AUTO, EndPointConfig, HOST_GATEWAY, NetworkConfig};
+use kleene_model::api::{AUTO, HOST_GATEWAY, NetworkConfig};
 use kleene_model::{
-    Container, Dual, Endpoint, EndpointId, Family, Gateway, LinkName, Nat, Network, NetworkName,
-    NetworkType, Refusal, RunState, Subnet, matrix,
+    Dual, EndpointId, Gateway, LinkName, Nat, Network, NetworkId, NetworkName, NetworkType,
+    Refusal, Subnet,
 };
 
 use crate::command::Outcome;
 use crate::engine::{Engine, Given};
 use crate::host::{Host, HostError, chain};
-use crate::ipam;
 use crate::lookup;
+use crate::pools::Asked;
 use crate::state::State;
 use crate::store::{Durability, Store};
 
-fn host_refused(err: &HostError) -> Refusal {
+pub(crate) fn host_refused(err: &HostError) -> Refusal {
     Refusal::Host { what: chain(err) }
 }
 
@@ -42,10 +40,9 @@ impl<H: Host, S: Store> Engine<H, S> {
             internal,
         } = config;
         let name = NetworkName::parse(&name)?;
-        let subnet = parse_subnets(&Dual { v4: subnet, v6: subnet6 })?;
-        let gateway = parse_gateways(&Dual { v4: gateway, v6: gateway6 }, &subnet)?;
+        let asked = parse_subnets(&Dual { v4: subnet, v6: subnet6 })?;
         let nat = parse_nat(nat.as_deref())?;
-        permit(kind, &subnet, icc, internal)?;
+        permit(icc, internal)?;
 
         let mut next = self.state.clone();
         if name_is_taken(&next, &name) {
@@ -53,8 +50,9 @@ impl<H: Host, S: Store> Engine<H, S> {
         }
         self.actual =
             self.host.observe().map_err(|err| host_refused(&err))?.with_containers_of(&self.actual);
-        let interface = self.choose_interface(&next, &interface)?;
-        self.check_overlap(&next, &subnet)?;
+        let interface = self.choose_interface(&next, kind, &interface)?;
+        let subnet = self.choose_subnets(&next, kind, &asked)?;
+        let gateway = parse_gateways(&Dual { v4: gateway, v6: gateway6 }, &subnet)?;
         let id = given.network_id(&next);
         next.put_network(Arc::new(Network {
             id,
@@ -66,6 +64,8 @@ impl<H: Host, S: Store> Engine<H, S> {
             nat,
             icc,
             internal,
+            borrowed: Vec::new(),
+            leaving: false,
         }));
         self.commit(next, Durability::Disk)?;
         Ok(Outcome::Id(id.to_string()))
@@ -78,10 +78,32 @@ impl<H: Host, S: Store> Engine<H, S> {
             other => other,
         })?;
         let id = network.id;
+        let borrows = !network.borrowed.is_empty();
         let mut next = self.state.clone();
-        remove_network(&mut next, id);
+        let endpoints: Vec<EndpointId> = next.endpoints_of_network(id).map(|e| e.id).collect();
+        for endpoint in endpoints {
+            next.detach(endpoint);
+        }
+        if borrows {
+            next.edit_network(id, |network| network.leaving = true);
+        } else {
+            next.remove_network(id);
+        }
         self.commit(next, Durability::Disk)?;
+        self.see_off(id)?;
         Ok(Outcome::Id(id.to_string()))
+    }
+
+    /// A network that is removed is forgotten when what was changed for it is
+    /// put back.
+    pub(crate) fn see_off(&mut self, id: NetworkId) -> Result<(), Refusal> {
+        if self.state.network(id).is_none_or(|network| !network.leaving) {
+            return Ok(());
+        }
+        let mut next = self.state.clone();
+        Self::hand_over(&mut next, id);
+        next.remove_network(id);
+        self.commit(next, Durability::Disk)
     }
 
     /// Removes every network without endpoints.
@@ -94,71 +116,22 @@ impl<H: Host, S: Store> Engine<H, S> {
             .collect();
         let mut next = self.state.clone();
         for id in &unused {
-            remove_network(&mut next, *id);
+            next.remove_network(*id);
         }
         self.commit(next, Durability::Disk)?;
         Ok(Outcome::Ids(unused.iter().map(ToString::to_string).collect()))
     }
 
-    /// Connects a stopped container to a network.
-    pub(crate) fn network_connect(
-        &mut self,
-        config: &EndPointConfig,
-        given: &mut Given<'_>,
-    ) -> Result<Outcome, Refusal> {
-        let EndPointConfig { container, network, ip_address, ip_address6 } = config;
-        let container = Arc::clone(lookup::container(&self.state, container)?);
-        let network = Arc::clone(lookup::network(&self.state, network)?);
-        matrix::connect(container.driver, network.kind)?;
-        if self.endpoint_between(&network, &container).is_some() {
-            return Err(Refusal::AlreadyConnected);
-        }
-        permit_live(&container, "connecting")?;
-        let request = Dual {
-            v4: AddressRequest::parse(Family::V4, ip_address)?,
-            v6: AddressRequest::parse(Family::V6, ip_address6)?,
-        };
-        let mut next = self.state.clone();
-        let address = Dual::try_from_fn(|family| {
-            ipam::reserve(&mut next, &network, family, *request.get(family))
-        })?;
-        let order = next.endpoints_of(container.id).map(|e| e.order + 1).max().unwrap_or(0);
-        let id = given.endpoint_id(&next);
-        next.put_endpoint(Arc::new(Endpoint {
-            id,
-            network: network.id,
-            container: container.id,
-            address,
-            order,
-            cable: None,
-        }));
-        self.commit(next, Durability::Process)?;
-        Ok(Outcome::Done)
-    }
-
-    /// Disconnects a container from a network.
-    pub(crate) fn network_disconnect(
-        &mut self,
-        network: &str,
-        container: &str,
-    ) -> Result<Outcome, Refusal> {
-        let container = Arc::clone(lookup::container(&self.state, container)?);
-        let network = Arc::clone(lookup::network(&self.state, network)?);
-        let endpoint =
-            self.endpoint_between(&network, &container).ok_or(Refusal::EndpointNotFound)?;
-        permit_live(&container, "disconnecting")?;
-        let mut next = self.state.clone();
-        next.remove_endpoint(endpoint);
-        self.commit(next, Durability::Process)?;
-        Ok(Outcome::Done)
-    }
-
-    fn endpoint_between(&self, network: &Network, container: &Container) -> Option<EndpointId> {
-        self.state.endpoints_of(container.id).find(|e| e.network == network.id).map(|e| e.id)
-    }
-
-    fn choose_interface(&self, state: &State, asked: &str) -> Result<LinkName, Refusal> {
+    fn choose_interface(
+        &self,
+        state: &State,
+        kind: NetworkType,
+        asked: &str,
+    ) -> Result<LinkName, Refusal> {
         if asked.is_empty() {
+            if kind == NetworkType::Custom {
+                return Err(Refusal::InterfaceRequired);
+            }
             return (0..)
                 .map(LinkName::kleene)
                 .find(|name| !self.actual.knows(name) && state.network_on(name.as_str()).is_none())
@@ -169,64 +142,17 @@ impl<H: Host, S: Store> Engine<H, S> {
             let network = network.name.to_string();
             return Err(Refusal::InterfaceInUse { name: asked.to_owned(), network });
         }
-        if self.actual.link(&name).is_some() {
-            return Err(Refusal::InterfaceExists { name: asked.to_owned() });
-        }
-        Ok(name)
-    }
-
-    /// Refuses a subnet that shares addresses with another network's or with a
-    /// route of the host, and proposes the next free one.
-    fn check_overlap(
-        &mut self,
-        state: &State,
-        subnets: &Dual<Option<Subnet>>,
-    ) -> Result<(), Refusal> {
-        let routes = self.host.routes().map_err(|err| host_refused(&err))?;
-        let holder = |subnet: Subnet| -> Option<String> {
-            let network = state.networks().find_map(|network| {
-                let other = (*network.subnet.get(subnet.family()))?;
-                subnet.overlaps(other.net()).then(|| format!("{other} of network {}", network.name))
-            });
-            network.or_else(|| {
-                routes
-                    .iter()
-                    .filter(|route| route.destination.prefix_len() != 0)
-                    .find(|route| subnet.overlaps(route.destination))
-                    .map(|route| match &route.link {
-                        Some(link) => format!("the host's route {} on {link}", route.destination),
-                        None => format!("the host's route {}", route.destination),
-                    })
-            })
-        };
-        for (family, subnet) in subnets.present() {
-            if let Some(other) = holder(*subnet) {
-                let field = family.field("subnet");
-                let next = next_free(*subnet, |candidate| holder(candidate).is_none());
-                return Err(Refusal::SubnetOverlaps {
-                    field,
-                    subnet: subnet.net(),
-                    other,
-                    next: next.map(Subnet::net),
-                });
+        let text = asked.to_owned();
+        match (kind, self.actual.link(&name).is_some()) {
+            (NetworkType::Loopback | NetworkType::Bridge, true) => {
+                Err(Refusal::InterfaceExists { name: text })
+            }
+            (NetworkType::Custom, false) => Err(Refusal::NoSuchInterface { name: text }),
+            (NetworkType::Loopback | NetworkType::Bridge, false) | (NetworkType::Custom, true) => {
+                Ok(name)
             }
         }
-        Ok(())
     }
-}
-
-/// The next subnet of the same size that is free, within reach of a search
-/// that a user will wait for.
-fn next_free(subnet: Subnet, free: impl Fn(Subnet) -> bool) -> Option<Subnet> {
-    std::iter::successors(subnet.next(), |candidate| candidate.next()).take(4096).find(|c| free(*c))
-}
-
-fn remove_network(state: &mut State, id: kleene_model::NetworkId) {
-    let endpoints: Vec<EndpointId> = state.endpoints_of_network(id).map(|e| e.id).collect();
-    for endpoint in endpoints {
-        state.remove_endpoint(endpoint);
-    }
-    state.remove_network(id);
 }
 
 /// A network's name must be neither another's name nor the beginning of
@@ -236,19 +162,17 @@ fn name_is_taken(state: &State, name: &NetworkName) -> bool {
         || state.networks().any(|network| network.id.starts_with(name.as_str()))
 }
 
-fn parse_subnets(texts: &Dual<String>) -> Result<Dual<Option<Subnet>>, Refusal> {
+fn parse_subnets(texts: &Dual<String>) -> Result<Dual<Asked>, Refusal> {
     Dual::try_from_fn(|family| match texts.get(family).as_str() {
-        "" => Ok(None),
-        AUTO => Err(Refusal::unsupported(
-            "automatic subnets: give the network one, as in --subnet 10.4.6.0/24",
-        )),
+        "" => Ok(Asked::None),
+        AUTO => Ok(Asked::Auto),
         text => {
             let subnet = Subnet::parse(family, text)?;
             if subnet.prefix() + 1 >= family.bits() {
                 let field = family.field("subnet");
                 return Err(Refusal::SubnetTooSmall { field, subnet: subnet.net() });
             }
-            Ok(Some(subnet))
+            Ok(Asked::Given(subnet))
         }
     })
 }
@@ -269,20 +193,7 @@ fn parse_nat(text: Option<&str>) -> Result<Nat, Refusal> {
 }
 
 /// What this version does; the rest is refused by name.
-fn permit(
-    kind: NetworkType,
-    subnet: &Dual<Option<Subnet>>,
-    icc: bool,
-    internal: bool,
-) -> Result<(), Refusal> {
-    match kind {
-        NetworkType::Bridge => {}
-        NetworkType::Loopback | NetworkType::Custom => {
-            return Err(Refusal::unsupported(format!(
-                "networks of type {kind}: use --type bridge"
-            )));
-        }
-    }
+fn permit(icc: bool, internal: bool) -> Result<(), Refusal> {
     if !icc {
         return Err(Refusal::unsupported(
             "icc=false: networks whose containers may not reach each other",
@@ -291,23 +202,5 @@ fn permit(
     if internal {
         return Err(Refusal::unsupported("internal networks"));
     }
-    if subnet.present().next().is_none() {
-        return Err(Refusal::unsupported(
-            "a network without a subnet: give --subnet, as in 10.4.6.0/24",
-        ));
-    }
     Ok(())
-}
-
-/// Endpoints of running containers do not change yet.
-fn permit_live(container: &Container, doing: &str) -> Result<(), Refusal> {
-    match container.run {
-        RunState::Stopped => Ok(()),
-        RunState::Preparing | RunState::Launching | RunState::Running | RunState::Stopping => {
-            Err(Refusal::unsupported(format!(
-                "{doing} a running container: stop {} first",
-                container.name
-            )))
-        }
-    }
 }

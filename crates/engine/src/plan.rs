@@ -1,28 +1,32 @@
 //! What has to be done so that the kernel is as it shall be.
 //!
-//! One function for everything: the hot path plans for the keys that a command
-//! touched, start and roll-back plan for all keys. Removal is a plan towards a
-//! state in which the object is not; there is no other teardown.
+//! One function for everything: the hot path plans for the objects that a
+//! command touched, start and roll-back plan for all. Removal is a plan towards
+//! a state in which the object is not; there is no other teardown.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
+use ipnet::IpNet;
 use kleene_model::matrix::{self, Attachment};
 use kleene_model::{
-    Container, Dual, Endpoint, Family, InstanceName, LinkName, Network, NetworkType,
+    Container, ContainerId, Driver, Dual, Endpoint, EndpointId, Family, InstanceName, LinkName,
+    Network, NetworkId, NetworkType, RoutedCable,
 };
 
-use crate::actual::{Actual, Link, LinkKind};
-use crate::change::{Cable, Change, Mark, Owner};
+use crate::actual::{Actual, Link};
+use crate::change::{Cable, CableUse, Change, Mark, Owner};
 use crate::state::State;
 use crate::store::Key;
+use crate::touched::Touched;
 
 /// Which objects a plan looks at.
 #[derive(Debug, Clone, Copy)]
 pub enum Scope<'a> {
-    /// Every object, and every link that carries our mark.
+    /// Every object, and everything that carries our mark.
     All,
     /// What a transaction touched.
-    Touched(&'a BTreeSet<Key>),
+    Touched(&'a Touched),
 }
 
 /// The changes that bring the objects in `scope` from what `actual` shows to
@@ -36,63 +40,107 @@ pub fn plan(
     instance: &InstanceName,
 ) -> Vec<Change> {
     let planner = Planner { actual, desired, instance };
-    let all;
-    let keys = match scope {
-        Scope::All => {
-            all = desired.all_keys();
-            &all
-        }
-        Scope::Touched(keys) => keys,
-    };
-    let (mut cables, mut bridges) = (Vec::new(), Vec::new());
+    let extent = planner.extent(scope);
+    let views = planner.views(&extent);
+    let standing = planner.standing(&extent);
+    let (mut cables, mut interfaces) = (Vec::new(), Vec::new());
     for link in planner.orphans(scope) {
-        match link.kind() {
-            LinkKind::Bridge => bridges.extend(planner.remove(link)),
-            LinkKind::Cable | LinkKind::Other => cables.extend(planner.remove(link)),
-        }
+        planner.remove(link, &mut cables, &mut interfaces);
     }
-    let (mut networks, mut containers, mut endpoints) = (Vec::new(), Vec::new(), Vec::new());
-    for key in keys {
-        match key {
-            Key::Network(id) => {
-                if let Some(network) = desired.network(*id) {
-                    networks.extend(planner.network(network));
-                }
-            }
-            Key::Container(id) => {
-                if let Some(container) = desired.container(*id) {
-                    containers.extend(planner.container(container));
-                }
-            }
-            Key::Endpoint(id) => {
-                if let Some(endpoint) = desired.endpoint(*id) {
-                    endpoints.extend(planner.endpoint(endpoint));
-                }
-            }
-            Key::Execution(_) => {}
-        }
+    let (mut networks, mut given_back) = (Vec::new(), Vec::new());
+    for network in extent.networks.iter().filter_map(|id| desired.network(*id)) {
+        networks.extend(planner.network(network, &mut given_back));
     }
-    [cables, bridges, networks, containers, endpoints].concat()
+    let containers = extent.containers.iter().filter_map(|id| desired.container(*id));
+    let loopbacks = containers.filter_map(|container| planner.container(container)).collect();
+    let endpoints = extent.endpoints.iter().filter_map(|id| desired.endpoint(*id));
+    let plugged: Vec<Change> = endpoints.flat_map(|endpoint| planner.endpoint(endpoint)).collect();
+    let containers = extent.containers.iter().filter_map(|id| desired.container(*id));
+    let defaults =
+        containers.flat_map(|container| planner.default_routes(container, &plugged)).collect();
+    let unchecked = planner.unchecked(scope);
+    [
+        // What goes from a view gives way first: no flow of another network
+        // loses a packet because its default route moved.
+        views.kept,
+        standing.taken,
+        cables,
+        unchecked,
+        interfaces,
+        networks,
+        loopbacks,
+        views.made,
+        plugged,
+        defaults,
+        standing.put,
+        given_back,
+    ]
+    .concat()
 }
 
-struct Planner<'a> {
-    actual: &'a Actual,
-    desired: &'a State,
-    instance: &'a InstanceName,
+/// The objects that a plan looks at.
+pub(crate) struct Extent {
+    pub(crate) networks: BTreeSet<NetworkId>,
+    pub(crate) containers: BTreeSet<ContainerId>,
+    pub(crate) endpoints: BTreeSet<EndpointId>,
+    pub(crate) addresses: BTreeSet<IpAddr>,
+}
+
+pub(crate) struct Planner<'a> {
+    pub(crate) actual: &'a Actual,
+    pub(crate) desired: &'a State,
+    pub(crate) instance: &'a InstanceName,
 }
 
 impl Planner<'_> {
+    fn extent(&self, scope: Scope<'_>) -> Extent {
+        match scope {
+            Scope::All => Extent {
+                networks: self.desired.networks().map(|network| network.id).collect(),
+                containers: self.desired.containers().map(|container| container.id).collect(),
+                endpoints: self.desired.endpoints().map(|endpoint| endpoint.id).collect(),
+                addresses: self
+                    .desired
+                    .held_addresses()
+                    .chain(self.actual.placed_addresses())
+                    .collect(),
+            },
+            Scope::Touched(touched) => {
+                let mut extent = Extent {
+                    networks: touched.networks.clone(),
+                    containers: touched.containers.clone(),
+                    endpoints: touched.endpoints.clone(),
+                    addresses: touched.addresses.clone(),
+                };
+                for key in &touched.keys {
+                    match key {
+                        Key::Network(id) => drop(extent.networks.insert(*id)),
+                        Key::Container(id) => drop(extent.containers.insert(*id)),
+                        Key::Endpoint(id) => drop(extent.endpoints.insert(*id)),
+                        Key::Execution(_) => {}
+                    }
+                }
+                if !extent.networks.is_empty() {
+                    extent.networks.extend(self.desired.lenders());
+                }
+                extent
+            }
+        }
+    }
+
     /// Links of ours within the scope that no object wants any more.
     fn orphans(&self, scope: Scope<'_>) -> Vec<&Link> {
         let ours = |link: &&Link| link.owned(self.instance).is_some();
         let candidates: Vec<&Link> = match scope {
             Scope::All => self.actual.links().filter(ours).collect(),
-            Scope::Touched(keys) => keys
+            Scope::Touched(touched) => touched
+                .keys
                 .iter()
                 .filter_map(|key| match key {
                     Key::Network(id) => Some(Owner::Network(*id)),
                     Key::Endpoint(id) => Some(Owner::Endpoint(*id)),
-                    Key::Container(_) | Key::Execution(_) => None,
+                    Key::Container(id) => Some(Owner::Container(*id)),
+                    Key::Execution(_) => None,
                 })
                 .flat_map(|owner| self.actual.links_marked(&self.mark(owner)).collect::<Vec<_>>())
                 .collect(),
@@ -102,55 +150,86 @@ impl Planner<'_> {
 
     fn is_wanted(&self, link: &Link) -> bool {
         match link.mark().map(|mark| mark.owner) {
-            Some(Owner::Network(id)) => {
-                self.desired.network(id).is_some_and(|network| network.interface == *link.name())
-            }
+            Some(Owner::Network(id)) => self
+                .desired
+                .network(id)
+                .is_some_and(|network| !network.leaving && network.interface == *link.name()),
             Some(Owner::Endpoint(id)) => self.desired.endpoint(id).is_some_and(|endpoint| {
                 endpoint.cable.map(LinkName::cable_host).as_ref() == Some(link.name())
+            }),
+            Some(Owner::Container(id)) => self.desired.container(id).is_some_and(|container| {
+                container.cable.as_ref().map(RoutedCable::host).as_ref() == Some(link.name())
             }),
             None => true,
         }
     }
 
-    fn remove(&self, link: &Link) -> Option<Change> {
-        let owned = link.owned(self.instance)?;
-        Some(match link.kind() {
-            LinkKind::Bridge => Change::RemoveBridge { link: owned },
-            LinkKind::Cable | LinkKind::Other => Change::RetireCable { link: owned },
-        })
+    fn remove(&self, link: &Link, cables: &mut Vec<Change>, interfaces: &mut Vec<Change>) {
+        let Some(owned) = link.owned(self.instance) else { return };
+        match owned.mark().owner {
+            Owner::Network(_) => interfaces.push(Change::RemoveLink { link: owned }),
+            Owner::Endpoint(_) | Owner::Container(_) => {
+                cables.push(Change::RetireCable { link: owned });
+            }
+        }
     }
 
-    fn mark(&self, owner: Owner) -> Mark {
+    pub(crate) fn mark(&self, owner: Owner) -> Mark {
         Mark { instance: self.instance.clone(), owner }
     }
 
     /// The link of that name, if it is this object's. A stranger's of the same
     /// name is not touched: making ours is refused by the kernel, and said.
-    fn own(&self, name: &LinkName, owner: Owner) -> Option<&Link> {
+    pub(crate) fn own(&self, name: &LinkName, owner: Owner) -> Option<&Link> {
         self.actual.link(name).filter(|link| link.mark() == Some(&self.mark(owner)))
     }
 
-    fn network(&self, network: &Network) -> Vec<Change> {
-        match network.kind {
-            NetworkType::Bridge => self.bridge(network),
-            // Refused by name at creation until their own issue.
-            NetworkType::Loopback | NetworkType::Custom => Vec::new(),
+    /// A network's interface. What is put back at last goes to `given_back`.
+    fn network(&self, network: &Network, given_back: &mut Vec<Change>) -> Vec<Change> {
+        if network.leaving {
+            return self.settings(network, given_back);
         }
+        let gateways = match network.kind {
+            NetworkType::Bridge => Dual::from_fn(|family| {
+                let gateway = network.gateway_address(family)?;
+                network.subnet.get(family).map(|subnet| subnet.with_prefix(gateway))
+            }),
+            // A gateway is stored for them, and means nothing.
+            NetworkType::Loopback => Dual::default(),
+            NetworkType::Custom => return self.settings(network, given_back),
+        };
+        let mut changes = self.settings(network, given_back);
+        changes.extend(self.interface(network, &gateways));
+        changes
     }
 
-    fn bridge(&self, network: &Network) -> Vec<Change> {
+    /// The settings of the host that are changed for a network.
+    fn settings(&self, network: &Network, given_back: &mut Vec<Change>) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for borrowed in &network.borrowed {
+            let needed = self.desired.is_needed(network.id, borrowed);
+            let value = if needed { &borrowed.wanted } else { &borrowed.before };
+            if self.actual.setting(&borrowed.setting) != Some(value) {
+                let (setting, value) = (borrowed.setting.clone(), value.clone());
+                let changes = if needed { &mut changes } else { &mut *given_back };
+                changes.push(Change::Set { setting, value });
+            }
+        }
+        changes
+    }
+
+    fn interface(&self, network: &Network, wanted: &Dual<Option<IpNet>>) -> Vec<Change> {
         let link = &network.interface;
         let owner = Owner::Network(network.id);
         let mut changes = Vec::new();
         let existing = self.own(link, owner);
         if existing.is_none() {
-            let (mac, mark) = (network.mac(), self.mark(owner));
-            changes.push(Change::MakeBridge { link: link.clone(), mac, mark });
+            let (link, mac, mark) = (link.clone(), network.mac(), self.mark(owner));
+            changes.push(match network.kind {
+                NetworkType::Loopback => Change::MakeLoopback { link, mac, mark },
+                NetworkType::Bridge | NetworkType::Custom => Change::MakeBridge { link, mac, mark },
+            });
         }
-        let wanted = Dual::from_fn(|family| {
-            let gateway = network.gateway_address(family)?;
-            network.subnet.get(family).map(|subnet| subnet.with_prefix(gateway))
-        });
         for (_, addr) in wanted.present() {
             if !existing.is_some_and(|link| link.addresses().contains(addr)) {
                 changes.push(Change::AddAddress { link: link.clone(), addr: *addr });
@@ -171,7 +250,7 @@ impl Planner<'_> {
     /// A stack of its own has its loopback up before anything runs in it.
     fn container(&self, container: &Container) -> Option<Change> {
         let down = self.actual.namespace(container.id) == Some(false);
-        (down && container.run.has_network())
+        (down && container.driver == Driver::Vnet && container.run.has_network())
             .then_some(Change::RaiseLoopback { container: container.id })
     }
 
@@ -183,7 +262,7 @@ impl Planner<'_> {
         };
         match matrix::connect(container.driver, network.kind) {
             Ok(Attachment::Cable) => self.cable(endpoint, network),
-            // Refused by name at creation until their own issue.
+            // The addresses are planned for themselves.
             Ok(Attachment::Addresses) | Err(_) => Vec::new(),
         }
     }
@@ -202,6 +281,7 @@ impl Planner<'_> {
             }
             changes.push(Change::MakeCable {
                 cable: Cable {
+                    purpose: CableUse::Port,
                     host: host.clone(),
                     inner: LinkName::cable_container(number),
                     host_mac: endpoint.host_mac(),
@@ -218,14 +298,14 @@ impl Planner<'_> {
             changes.push(Change::RaiseLink { link: host });
         }
         if !whole {
-            changes.extend(self.inside(endpoint, network, number));
+            changes.extend(self.inside_own_stack(endpoint, network, number));
         }
         changes
     }
 
     /// What is set up inside the container, once, when its cable is made. It
     /// is the container's own afterwards.
-    fn inside(&self, endpoint: &Endpoint, network: &Network, number: u32) -> Vec<Change> {
+    fn inside_own_stack(&self, endpoint: &Endpoint, network: &Network, number: u32) -> Vec<Change> {
         let container = endpoint.container;
         let link = LinkName::cable_container(number);
         let mut changes = Vec::new();
@@ -235,26 +315,32 @@ impl Planner<'_> {
                 changes.push(Change::AddInnerAddress { container, link: link.clone(), addr });
             }
         }
-        changes.push(Change::RaiseInnerLink { container, link: link.clone() });
-        for family in Family::BOTH {
-            if self.default_route(endpoint, family)
-                && let Some(via) = network.gateway_address(family)
-            {
-                changes.push(Change::AddDefaultRoute { container, link: link.clone(), via });
-            }
-        }
+        changes.push(Change::RaiseInnerLink { container, link });
         changes
     }
 
-    /// Whether this endpoint carries its container's default route: the first
-    /// connected one whose network is not internal and has a gateway.
-    fn default_route(&self, endpoint: &Endpoint, family: Family) -> bool {
-        let first = self.desired.endpoints_of(endpoint.container).find(|candidate| {
-            candidate.address.get(family).is_some()
-                && self.desired.network(candidate.network).is_some_and(|network| {
-                    !network.internal && network.gateway_address(family).is_some()
-                })
-        });
-        first.is_some_and(|first| first.id == endpoint.id)
+    /// The default routes of a `vnet` container, where another endpoint carries
+    /// them than did, or its cable is new.
+    fn default_routes(&self, container: &Container, plugged: &[Change]) -> Vec<Change> {
+        let reached = self.actual.namespace(container.id).is_some();
+        if container.driver != Driver::Vnet || !container.run.has_network() || !reached {
+            return Vec::new();
+        }
+        let made = |name: &LinkName| {
+            plugged.iter().any(|change| match change {
+                Change::MakeCable { cable, .. } => cable.inner == *name,
+                _ => false,
+            })
+        };
+        let mut changes = Vec::new();
+        for family in Family::BOTH {
+            let Some((cable, via)) = self.desired.way_out(container.id, family) else { continue };
+            let link = LinkName::cable_container(cable);
+            let known = self.actual.default_over(container.id, family) == Some(&link);
+            if !known || made(&link) {
+                changes.push(Change::AddDefaultRoute { container: container.id, link, via });
+            }
+        }
+        changes
     }
 }

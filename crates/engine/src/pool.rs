@@ -1,6 +1,8 @@
 //! Numbers that are handed out lowest first, at a cost that does not grow
 //! with how many are in use.
 
+use std::collections::BTreeSet;
+
 use imbl::OrdSet;
 
 /// A set of numbers in use, and a number below which none is free.
@@ -43,11 +45,29 @@ impl Pool {
         last: u128,
         usable: impl Fn(u128) -> bool,
     ) -> Option<u128> {
+        self.take_lowest_but(first, last, usable, &BTreeSet::new())
+    }
+
+    /// The same without the numbers in `busy`, which are offered again another
+    /// time.
+    pub fn take_lowest_but(
+        &mut self,
+        first: u128,
+        last: u128,
+        usable: impl Fn(u128) -> bool,
+        busy: &BTreeSet<u128>,
+    ) -> Option<u128> {
         let mut candidate = self.floor.max(first);
+        let mut passed_over = None;
         while candidate <= last {
-            if usable(candidate) && self.take(candidate) {
-                self.floor = candidate.saturating_add(1);
-                return Some(candidate);
+            if usable(candidate) && !self.contains(candidate) {
+                if busy.contains(&candidate) {
+                    passed_over.get_or_insert(candidate);
+                } else {
+                    self.take(candidate);
+                    self.floor = passed_over.unwrap_or(candidate.saturating_add(1));
+                    return Some(candidate);
+                }
             }
             candidate = candidate.checked_add(1)?;
         }
@@ -74,6 +94,18 @@ mod tests {
         assert_eq!(pool.take_lowest(1, 9, odd), None);
         pool.release(3);
         assert_eq!(pool.take_lowest(1, 9, odd), Some(3));
+    }
+
+    #[test]
+    fn busy_numbers_are_offered_again() {
+        let mut pool = Pool::default();
+        let busy = BTreeSet::from([1, 3]);
+        let all = |_| true;
+        assert_eq!(pool.take_lowest_but(1, 9, all, &busy), Some(2));
+        assert_eq!(pool.take_lowest_but(1, 9, all, &busy), Some(4));
+        assert_eq!(pool.take_lowest(1, 9, all), Some(1));
+        assert_eq!(pool.take_lowest(1, 9, all), Some(3));
+        assert_eq!(pool.take_lowest(1, 9, all), Some(5));
     }
 
     #[test]

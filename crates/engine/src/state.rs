@@ -9,11 +9,13 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 use kleene_model::addr::number;
 use kleene_model::{
-    Container, ContainerId, Endpoint, EndpointId, ExecId, Execution, Family, Network, NetworkId,
+    Container, ContainerId, Endpoint, EndpointId, ExecId, Execution, Family, LinkName, Network,
+    NetworkId, RoutedCable,
 };
 
 use crate::pool::Pool;
 use crate::store::{Key, Record};
+use crate::touched::Touched;
 
 /// Everything that shall be, with the indexes that make look-ups cheap.
 #[derive(Debug, Clone, Default)]
@@ -30,14 +32,12 @@ pub struct State {
     address_pools: OrdMap<(NetworkId, Family), Pool>,
     cables: Pool,
     interfaces: OrdMap<String, NetworkId>,
+    /// Networks for which settings of the whole host are changed.
+    lenders: OrdSet<NetworkId>,
+    holders: OrdMap<IpAddr, EndpointId>,
     sequence: u64,
     touched: Touched,
 }
-
-/// The keys that a transaction has touched. They are no part of a state's
-/// value: a snapshot with none equals the same state with some.
-#[derive(Debug, Clone, Default)]
-struct Touched(BTreeSet<Key>);
 
 impl State {
     /// A state made of what the store holds.
@@ -56,12 +56,17 @@ impl State {
         state
     }
 
-    /// The keys touched since the last call, in order.
-    pub fn take_touched(&mut self) -> BTreeSet<Key> {
-        std::mem::take(&mut self.touched.0)
+    /// What was touched since the last call.
+    pub fn take_touched(&mut self) -> Touched {
+        std::mem::take(&mut self.touched)
     }
 
-    /// Every key of networks and endpoints: the scope of a full plan.
+    /// Every address that an endpoint has.
+    pub fn held_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.holders.keys().copied()
+    }
+
+    /// Every key of networks, containers and endpoints: the scope of a full plan.
     #[must_use]
     pub fn all_keys(&self) -> BTreeSet<Key> {
         let networks = self.networks.keys().copied().map(Key::Network);
@@ -111,8 +116,20 @@ impl State {
         self.drop_network_indexes(network.id);
         self.network_names.insert(network.name.to_string(), network.id);
         self.interfaces.insert(network.interface.to_string(), network.id);
-        self.touched.0.insert(Key::Network(network.id));
+        if network.borrowed.iter().any(|borrowed| borrowed.shared) {
+            self.lenders.insert(network.id);
+        }
+        self.touched.keys.insert(Key::Network(network.id));
         self.networks.insert(network.id, network);
+    }
+
+    /// Changes a network in place.
+    pub fn edit_network(&mut self, id: NetworkId, edit: impl FnOnce(&mut Network)) {
+        if let Some(network) = self.networks.get(&id) {
+            let mut changed = Network::clone(network);
+            edit(&mut changed);
+            self.put_network(Arc::new(changed));
+        }
     }
 
     /// Removes a network. Its endpoints must have gone before.
@@ -122,14 +139,20 @@ impl State {
         for family in Family::BOTH {
             self.address_pools.remove(&(id, family));
         }
-        self.touched.0.insert(Key::Network(id));
+        self.touched.keys.insert(Key::Network(id));
     }
 
     fn drop_network_indexes(&mut self, id: NetworkId) {
         if let Some(old) = self.networks.get(&id) {
             self.network_names.remove(old.name.as_str());
             self.interfaces.remove(old.interface.as_str());
+            self.lenders.remove(&id);
         }
+    }
+
+    /// Networks for which settings of the whole host are changed.
+    pub fn lenders(&self) -> impl Iterator<Item = NetworkId> {
+        self.lenders.iter().copied()
     }
 
     // --- containers ---
@@ -163,9 +186,24 @@ impl State {
             self.container_names.remove(old.name.as_str());
         }
         self.container_names.insert(container.name.to_string(), container.id);
+        if let Some(cable) = &container.cable {
+            self.cables.take(u128::from(cable.number));
+        }
         self.sequence = self.sequence.max(container.sequence);
-        self.touched.0.insert(Key::Container(container.id));
+        self.touched.keys.insert(Key::Container(container.id));
+        self.touched.containers.insert(container.id);
         self.containers.insert(container.id, container);
+    }
+
+    /// Sets or clears the cable that leads into a container's view.
+    pub fn set_routed_cable(&mut self, id: ContainerId, cable: Option<RoutedCable>) {
+        let old = self.containers.get(&id).and_then(|container| container.cable.clone());
+        if let Some(old) = old {
+            self.touched.cables.insert(old.host());
+            self.cables.release(u128::from(old.number));
+        }
+        self.touched.cables.extend(cable.as_ref().map(RoutedCable::host));
+        self.edit_container(id, |container| container.cable = cable);
     }
 
     /// Changes a container in place.
@@ -186,8 +224,12 @@ impl State {
         }
         if let Some(old) = self.containers.remove(&id) {
             self.container_names.remove(old.name.as_str());
+            if let Some(cable) = &old.cable {
+                self.cables.release(u128::from(cable.number));
+            }
         }
-        self.touched.0.insert(Key::Container(id));
+        self.touched.keys.insert(Key::Container(id));
+        self.touched.containers.insert(id);
     }
 
     // --- endpoints ---
@@ -196,6 +238,11 @@ impl State {
     #[must_use]
     pub fn endpoint(&self, id: EndpointId) -> Option<&Arc<Endpoint>> {
         self.endpoints.get(&id)
+    }
+
+    /// All endpoints.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.endpoints.values()
     }
 
     /// The endpoints of a network.
@@ -218,13 +265,15 @@ impl State {
         self.drop_endpoint_indexes(endpoint.id);
         for (family, addr) in endpoint.address.present() {
             self.addresses(endpoint.network, family).take(number(*addr));
+            self.holders.insert(*addr, endpoint.id);
         }
+        self.touched.endpoint(&endpoint);
         if let Some(cable) = endpoint.cable {
             self.cables.take(u128::from(cable));
         }
         self.endpoints_by_network.insert((endpoint.network, endpoint.id));
         self.endpoints_by_container.insert((endpoint.container, endpoint.order), endpoint.id);
-        self.touched.0.insert(Key::Endpoint(endpoint.id));
+        self.touched.keys.insert(Key::Endpoint(endpoint.id));
         self.endpoints.insert(endpoint.id, endpoint);
     }
 
@@ -240,14 +289,33 @@ impl State {
             self.cables.take(u128::from(number));
         }
         changed.cable = cable;
-        self.touched.0.insert(Key::Endpoint(id));
+        self.touched.keys.insert(Key::Endpoint(id));
+        self.touched.endpoint(&changed);
         self.endpoints.insert(id, Arc::new(changed));
     }
 
-    /// Has the next plan look at a container's endpoints.
+    /// Has the next plan look at a container, its endpoints and their networks.
     pub fn touch_endpoints_of(&mut self, id: ContainerId) {
-        let keys: Vec<Key> = self.endpoints_of(id).map(|e| Key::Endpoint(e.id)).collect();
-        self.touched.0.extend(keys);
+        let endpoints: Vec<Arc<Endpoint>> = self.endpoints_of(id).cloned().collect();
+        self.touched.containers.insert(id);
+        for endpoint in endpoints {
+            self.touched.endpoints.insert(endpoint.id);
+            self.touched.endpoint(&endpoint);
+        }
+    }
+
+    /// The endpoint that has this address. Subnets do not overlap, so there is
+    /// at most one.
+    #[must_use]
+    pub fn holder_of(&self, addr: IpAddr) -> Option<&Arc<Endpoint>> {
+        self.holders.get(&addr).and_then(|id| self.endpoints.get(id))
+    }
+
+    /// Whether the number of a cable of that name is in use.
+    #[must_use]
+    pub fn has_cable(&self, host: &LinkName) -> bool {
+        let number = host.as_str().strip_prefix("epair").and_then(|rest| rest.strip_suffix('a'));
+        number.and_then(|text| text.parse().ok()).is_some_and(|number| self.cables.contains(number))
     }
 
     /// Takes the lowest cable number whose name is free, by `usable`.
@@ -275,13 +343,15 @@ impl State {
     pub fn remove_endpoint(&mut self, id: EndpointId) {
         self.drop_endpoint_indexes(id);
         self.endpoints.remove(&id);
-        self.touched.0.insert(Key::Endpoint(id));
+        self.touched.keys.insert(Key::Endpoint(id));
     }
 
     fn drop_endpoint_indexes(&mut self, id: EndpointId) {
         let Some(old) = self.endpoints.get(&id).cloned() else { return };
+        self.touched.endpoint(&old);
         for (family, addr) in old.address.present() {
             self.addresses(old.network, family).release(number(*addr));
+            self.holders.remove(addr);
         }
         if let Some(cable) = old.cable {
             self.cables.release(u128::from(cable));
@@ -322,7 +392,7 @@ impl State {
     pub fn put_execution(&mut self, execution: Arc<Execution>) {
         self.executions_by_container.insert((execution.container, execution.id));
         self.sequence = self.sequence.max(execution.sequence);
-        self.touched.0.insert(Key::Execution(execution.id));
+        self.touched.keys.insert(Key::Execution(execution.id));
         self.executions.insert(execution.id, execution);
     }
 
@@ -339,7 +409,7 @@ impl State {
     pub fn remove_execution(&mut self, id: ExecId) {
         if let Some(old) = self.executions.remove(&id) {
             self.executions_by_container.remove(&(old.container, id));
-            self.touched.0.insert(Key::Execution(id));
+            self.touched.keys.insert(Key::Execution(id));
         }
     }
 }

@@ -246,6 +246,89 @@ impl Subnet {
     }
 }
 
+/// Where the subnets of networks come from that name none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pools(Vec<Pool>);
+
+/// One pool: a range, and the prefix length of the subnets it is cut into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pool {
+    range: Subnet,
+    prefix: u8,
+}
+
+impl Default for Pools {
+    /// IPv4 /24 of 10.88.0.0/16, IPv6 /64 of a unique local /48 (RFC 4193).
+    fn default() -> Self {
+        let defaults = ["10.88.0.0/16", "fd4b:6c65:656e::/48"];
+        Self(defaults.iter().filter_map(|text| Pool::parse(text).ok()).collect())
+    }
+}
+
+impl Pool {
+    /// Reads a range in CIDR notation. It is cut into /24 or /64, or, where a
+    /// size follows as in `10.0.0.0/8:26`, into subnets of that prefix length.
+    ///
+    /// # Errors
+    /// One sentence that says what is wrong.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (range, size) = match text.split_once('/').and_then(|(_, tail)| tail.split_once(':')) {
+            Some((_, size)) => {
+                let range = text.strip_suffix(size).and_then(|rest| rest.strip_suffix(':'));
+                let size = size.parse::<u8>();
+                let size = size.map_err(|_| format!("'{text}': the size is no number"))?;
+                (range.unwrap_or_default(), Some(size))
+            }
+            None => (text, None),
+        };
+        let net: IpNet = range.parse().map_err(|_| format!("'{text}' is no CIDR block"))?;
+        let range = Subnet::try_from(net).map_err(|why| format!("'{text}': {why}"))?;
+        let family = range.family();
+        let prefix = size.unwrap_or(match family {
+            Family::V4 => 24,
+            Family::V6 => 64,
+        });
+        let most = family.bits() - 2;
+        if prefix < range.prefix() || prefix > most {
+            let least = range.prefix();
+            return Err(format!("'{text}': /{prefix} does not fit, use {least} to {most}"));
+        }
+        Ok(Self { range, prefix })
+    }
+}
+
+impl fmt::Display for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.range, self.prefix)
+    }
+}
+
+impl Pools {
+    /// These pools, in this order.
+    #[must_use]
+    pub fn new(pools: Vec<Pool>) -> Self {
+        Self(pools)
+    }
+
+    /// Every subnet of a family, lowest first within each pool.
+    pub fn subnets(&self, family: Family) -> impl Iterator<Item = Subnet> {
+        let pools = self.0.iter().filter(move |pool| pool.range.family() == family);
+        pools.flat_map(|pool| {
+            let first = IpNet::new(pool.range.network(), pool.prefix).ok().map(Subnet);
+            std::iter::successors(first, |subnet| subnet.next())
+                .take_while(|subnet| pool.range.contains(subnet.network()))
+        })
+    }
+
+    /// The pools of a family, for a message.
+    #[must_use]
+    pub fn describe(&self, family: Family) -> String {
+        let of_family = self.0.iter().filter(|pool| pool.range.family() == family);
+        let texts: Vec<String> = of_family.map(ToString::to_string).collect();
+        if texts.is_empty() { "there is none".to_owned() } else { texts.join(", ") }
+    }
+}
+
 impl TryFrom<IpNet> for Subnet {
     type Error = String;
 
@@ -337,6 +420,23 @@ impl AddressRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pools_are_cut_in_order() {
+        let pool = |text| Pool::parse(text).expect(text);
+        let pools =
+            Pools::new(["10.0.0.0/30:30", "10.1.0.0/16:17", "fd00::/63"].map(pool).to_vec());
+        let list = |family| pools.subnets(family).map(|s| s.to_string()).collect::<Vec<_>>();
+        assert_eq!(list(Family::V4), ["10.0.0.0/30", "10.1.0.0/17", "10.1.128.0/17"]);
+        assert_eq!(list(Family::V6), ["fd00::/64", "fd00:0:0:1::/64"]);
+        assert_eq!(pools.describe(Family::V6), "fd00::/63:64");
+        assert_eq!(Pools::new(Vec::new()).describe(Family::V4), "there is none");
+        assert_eq!(Pools::default().subnets(Family::V4).count(), 256);
+        let bad = ["", "10.0.0.0", "10.0.0.1/8", "10.0.0.0/8:7", "10.0.0.0/8:31", "x/8:9"];
+        for bad in bad.into_iter().chain(["10.0.0.0/25"]) {
+            assert!(Pool::parse(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn a_subnet_has_no_host_bits_and_the_right_family() {

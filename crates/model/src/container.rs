@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ContainerId, ExecId, ImageId};
 use crate::name::ContainerName;
+use crate::network::RoutedCable;
 
 /// A container's network driver. Exactly one, fixed at creation.
 #[derive(
@@ -113,6 +114,9 @@ pub struct Container {
     pub run: RunState,
     /// The host's pid of its holder while it runs.
     pub pid: Option<u32>,
+    /// The cable that leads into its view, while it has one (`ipnet`).
+    #[serde(default)]
+    pub cable: Option<RoutedCable>,
 }
 
 /// Where an execution is in its life.

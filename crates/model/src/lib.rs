@@ -23,6 +23,6 @@ pub use container::{Container, Driver, Execution, ExecutionState, Mount, RunStat
 pub use id::{ContainerId, EndpointId, ExecId, ImageId, NetworkId};
 pub use image::Image;
 pub use name::{ContainerName, InstanceName, LinkName, NetworkName};
-pub use network::{Endpoint, Gateway, Nat, Network, NetworkType};
+pub use network::{Borrowed, Endpoint, Gateway, Nat, Network, NetworkType, RoutedCable};
 pub use operation::Operation;
 pub use refusal::{Code, Refusal};

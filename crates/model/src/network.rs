@@ -119,6 +119,30 @@ pub struct Network {
     pub icc: bool,
     /// Whether it is cut off from everything else.
     pub internal: bool,
+    /// Settings of the host that were changed for the network, to be put back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub borrowed: Vec<Borrowed>,
+    /// Whether it is removed, and is only kept until what was changed for it is
+    /// put back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaving: bool,
+}
+
+/// A setting of the host that is not Kleene's, while it is changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Borrowed {
+    /// The setting, as the host calls it.
+    pub setting: String,
+    /// The family that needs it.
+    pub family: Family,
+    /// Whether it is the host's as a whole: then it stays for as long as any
+    /// network needs it.
+    #[serde(default)]
+    pub shared: bool,
+    /// The value it had.
+    pub before: String,
+    /// The value it needs.
+    pub wanted: String,
 }
 
 impl Network {
@@ -179,6 +203,37 @@ impl Endpoint {
     #[must_use]
     pub fn host_mac(&self) -> MacAddress {
         MacAddress::from_id(self.id.bytes(), 2)
+    }
+}
+
+/// The one cable of an `ipnet` container. The host routes the container's
+/// addresses into it; its inner end stands in the view.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoutedCable {
+    /// The number N of the host's end `epairNa`.
+    pub number: u32,
+    /// The inner end's name: that of the network's interface whose place it
+    /// takes in the view, or `epairNb`.
+    pub inner: LinkName,
+}
+
+impl RoutedCable {
+    /// The name of the host's end.
+    #[must_use]
+    pub fn host(&self) -> LinkName {
+        LinkName::cable_host(self.number)
+    }
+
+    /// The MAC address of the container's end.
+    #[must_use]
+    pub fn container_mac(container: ContainerId) -> MacAddress {
+        MacAddress::from_id(container.bytes(), 1)
+    }
+
+    /// The MAC address of the host's end.
+    #[must_use]
+    pub fn host_mac(container: ContainerId) -> MacAddress {
+        MacAddress::from_id(container.bytes(), 2)
     }
 }
 

@@ -4,6 +4,8 @@
 //!
 //! Quoted texts are those that users of Kleene 0.1.1 know and test for.
 
+mod table;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -166,6 +168,15 @@ pub enum Refusal {
         /// The interface.
         name: String,
     },
+    /// A custom network without an interface.
+    #[error("a custom network needs an interface of the host: name one, as in --interface eth0")]
+    InterfaceRequired,
+    /// A custom network on an interface that the host does not have.
+    #[error("interface {name} does not exist on the host: a custom network needs one that does")]
+    NoSuchInterface {
+        /// The interface.
+        name: String,
+    },
     /// Another network has this interface.
     #[error("interface {name} is used by network {network}")]
     InterfaceInUse {
@@ -213,6 +224,14 @@ pub enum Refusal {
     NetworkFull {
         /// The family.
         family: Family,
+    },
+    /// No subnet of the configured pools is free.
+    #[error("no free {} subnet is left in the configured pools ({pools}): give one, or add a pool", family.protocol())]
+    PoolsExhausted {
+        /// The family.
+        family: Family,
+        /// The pools.
+        pools: String,
     },
     /// An address outside the subnet.
     #[error("{addr} is not an address of the network's subnet {subnet}")]
@@ -314,129 +333,7 @@ pub enum Refusal {
     },
 }
 
-/// What kind of refusal it is: decides the HTTP status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// An object of the request does not exist.
-    NotFound,
-    /// The request is well formed but cannot be done now.
-    Conflict,
-    /// The request cannot be understood.
-    Invalid,
-    /// Not done by this version or system.
-    Unsupported,
-    /// The host failed.
-    Host,
-}
-
-/// A stable name of a refusal, for programs: the `code` of an error body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Code(pub &'static str);
-
-impl Refusal {
-    /// What this version or this system does not do, by name.
-    #[must_use]
-    pub fn unsupported(what: impl Into<String>) -> Self {
-        Self::Unsupported { what: what.into() }
-    }
-
-    /// The one table: kind and code of each refusal.
-    #[must_use]
-    pub fn class(&self) -> (Kind, Code) {
-        use Kind::{Conflict, Host, Invalid, NotFound, Unsupported};
-        let (kind, code) = match self {
-            Self::NetworkNotFound | Self::NetworkToRemoveNotFound => {
-                (NotFound, "network-not-found")
-            }
-            Self::ContainerNotFound
-            | Self::ContainerToRemoveNotFound
-            | Self::ContainerToUpdateNotFound { .. } => (NotFound, "container-not-found"),
-            Self::ExecNotFound { .. } => (NotFound, "exec-not-found"),
-            Self::NoSuchImage { .. } | Self::ImageNotFound => (NotFound, "image-not-found"),
-            Self::Ambiguous { .. } => (Conflict, "ambiguous"),
-            Self::InvalidNetworkName { .. } => (Invalid, "invalid-network-name"),
-            Self::NetworkNameTaken => (Conflict, "network-name-taken"),
-            Self::InvalidContainerName { .. } => (Invalid, "invalid-container-name"),
-            Self::ContainerNameTaken { .. } => (Conflict, "container-name-taken"),
-            Self::InvalidInterface { .. } => (Invalid, "invalid-interface"),
-            Self::InvalidInstanceName { .. } => (Invalid, "invalid-instance-name"),
-            Self::InvalidCidr { .. } => (Invalid, "invalid-cidr"),
-            Self::WrongProtocol { .. } => (Invalid, "wrong-protocol"),
-            Self::HostBits { .. } => (Invalid, "host-bits"),
-            Self::GatewayOutside { .. } => (Invalid, "gateway-outside"),
-            Self::GatewayWithoutSubnet { .. } => (Invalid, "gateway-without-subnet"),
-            Self::SubnetTooSmall { .. } => (Invalid, "subnet-too-small"),
-            Self::SubnetOverlaps { .. } => (Conflict, "subnet-overlaps"),
-            Self::InterfaceExists { .. } => (Conflict, "interface-exists"),
-            Self::InterfaceInUse { .. } => (Conflict, "interface-in-use"),
-            Self::VnetNeedsBridge { .. } => (Conflict, "vnet-needs-bridge"),
-            Self::DriverJoinsNothing { .. } => (Conflict, "driver-joins-nothing"),
-            Self::AlreadyConnected => (Conflict, "already-connected"),
-            Self::EndpointNotFound => (NotFound, "endpoint-not-found"),
-            Self::NoSubnetForAddress { .. } => (Conflict, "no-subnet"),
-            Self::InvalidAddress { .. } => (Invalid, "invalid-address"),
-            Self::NetworkFull { .. } => (Conflict, "network-full"),
-            Self::AddressOutside { .. } => (Conflict, "address-outside"),
-            Self::AddressTaken { .. } => (Conflict, "address-taken"),
-            Self::DriverPublishesNothing { .. } => (Conflict, "driver-publishes-nothing"),
-            Self::RunningCannotBeRemoved => (Conflict, "container-running"),
-            Self::NotRunning => (Conflict, "container-not-running"),
-            Self::ExecAlreadyStarted => (Conflict, "exec-already-started"),
-            Self::MayNotStartContainer => (Conflict, "may-not-start-container"),
-            Self::ExecNotStarted => (Conflict, "exec-not-started"),
-            Self::Busy { .. } => (Conflict, "busy"),
-            Self::NoCommand => (Invalid, "no-command"),
-            Self::InvalidMount { .. } => (Invalid, "invalid-mount"),
-            Self::InvalidEnv { .. } => (Invalid, "invalid-env"),
-            Self::StartFailed { .. } => (Host, "start-failed"),
-            Self::ExecFailed { .. } => (Conflict, "exec-failed"),
-            Self::InvalidRequest { .. } => (Invalid, "invalid-request"),
-            Self::Unsupported { .. } => (Unsupported, "unsupported"),
-            Self::Host { .. } => (Host, "host"),
-        };
-        (kind, Code(code))
-    }
-
-    /// The exit code of a client whose command was refused; `run`, `exec` and
-    /// `start` give 125 for all but a command that could not be started.
-    #[must_use]
-    pub fn exit_code(&self, runs_a_command: bool) -> i32 {
-        match self {
-            Self::ExecFailed { exit_code, .. } => *exit_code,
-            _ if runs_a_command => 125,
-            _ => 1,
-        }
-    }
-
-    /// What the user may do about it.
-    #[must_use]
-    pub fn hints(&self) -> Vec<String> {
-        let hint = match self {
-            Self::NetworkNotFound | Self::NetworkToRemoveNotFound => {
-                "list the networks: klee network ls"
-            }
-            Self::ContainerNotFound
-            | Self::ContainerToRemoveNotFound
-            | Self::ContainerToUpdateNotFound { .. } => "list the containers: klee container ls -a",
-            Self::NoSuchImage { .. } | Self::ImageNotFound => {
-                "the built-in image 'host-usr' is always there"
-            }
-            Self::Ambiguous { .. } => "use more digits of the id",
-            Self::RunningCannotBeRemoved => "stop it first: klee container stop",
-            Self::NetworkFull { .. } => {
-                "remove containers that are no longer used: klee container prune"
-            }
-            Self::VnetNeedsBridge { .. } => {
-                "connect it to a bridge network, or use the driver 'ipnet'"
-            }
-            Self::DriverJoinsNothing { .. } => {
-                "create the container with the driver 'vnet' or 'ipnet'"
-            }
-            _ => return Vec::new(),
-        };
-        vec![hint.to_owned()]
-    }
-}
+pub use table::{Code, Kind};
 
 #[cfg(test)]
 mod tests {

@@ -10,9 +10,16 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
-use rustix::fs::{Mode, OFlags, open};
+use rustix::{
+    fs::{Mode, OFlags, open},
+    net::{
+        AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with,
+        sockopt::{Timeout, set_socket_timeout},
+    },
+};
 
 use crate::{
     fdpass,
@@ -24,6 +31,9 @@ use crate::{
 
 /// The control socket's name in the run directory.
 pub const SOCKET: &str = "supervise.sock";
+
+/// How long a supervisor that lets nobody in is waited for.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
 /// Why a supervisor could not be started or talked to.
 #[derive(Debug, thiserror::Error)]
@@ -106,11 +116,21 @@ pub fn spawn(program: &Path, dir: &Path, stderr: Stdio) -> Result<Spawned, Clien
 ///
 /// # Errors
 ///
-/// When there is none.
+/// When there is none, or it has let nobody in for a while.
 pub fn connect(dir: &Path) -> Result<UnixStream, ClientError> {
     let fail = |source| ClientError::Connect { dir: dir.to_owned(), source };
     let (_held, path) = short_path(dir).map_err(fail)?;
-    UnixStream::connect(path).map_err(fail)
+    try_connect(&path).map_err(|errno| fail(errno.into()))
+}
+
+/// Not `UnixStream::connect`, which waits for ever where the queue of those who
+/// wait to be let in is full.
+fn try_connect(path: &Path) -> Result<UnixStream, rustix::io::Errno> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    set_socket_timeout(&socket, Timeout::Send, Some(CONNECT_LIMIT))?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    set_socket_timeout(&socket, Timeout::Send, None)?;
+    Ok(UnixStream::from(socket))
 }
 
 /// Listens on the control socket of a run directory, replacing a dead one.

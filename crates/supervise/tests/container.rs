@@ -575,6 +575,49 @@ container_test! {
 }
 
 container_test! {
+    fn a_supervisor_without_room_for_connections_waits_for_it() {
+        let mut world = World::running();
+        world.sh("first", "while :; do sleep 1000; done");
+        world.control.started("first");
+        let pid = world.child.id();
+        let open = || fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+        let limit = u64::try_from(open() + 3).unwrap();
+        limit_descriptors(pid, limit);
+        let run = world.dir.join("run");
+        let waiting: Vec<_> = (0..8).map(|_| client::connect(&run).unwrap()).collect();
+        until("all room taken", || open() as u64 >= limit);
+        // One that asks again and again is never seen asleep for long.
+        let mut asleep = 0;
+        until("a supervisor that rests", || {
+            asleep = if sleeps(pid) { asleep + 1 } else { 0 };
+            asleep == 50
+        });
+        // The allowed twin: those at the door are let in when there is room.
+        limit_descriptors(pid, 1024);
+        for stream in &waiting {
+            client::handshake(stream).unwrap();
+        }
+        drop(waiting);
+        world.control.send(&ToSupervisor::Kill {});
+        world.control.ended();
+        world.assert_gone();
+    }
+}
+
+fn limit_descriptors(pid: u32, soft: u64) {
+    use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap());
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    prlimit(pid, Resource::Nofile, Rlimit { current: Some(soft), maximum }).unwrap();
+}
+
+/// Whether a process waits for something, as proc(5) tells it.
+fn sleeps(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit(')').next().unwrap().starts_with(" S")
+}
+
+container_test! {
     fn a_supervisor_without_a_daemon_before_the_launch_gives_up() {
         let mut world = World::spawned();
         world.control.send(&ToSupervisor::Setup(world.setup()));

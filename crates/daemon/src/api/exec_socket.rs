@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
 
 use super::App;
 use super::output::Frames;
@@ -33,6 +34,9 @@ const FRAME_MAX: usize = 1 << 20;
 /// How long a client may take to answer our Close.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(3);
 
+/// The same when the daemon ends, which waits for it.
+const PARTING_LIMIT: Duration = Duration::from_millis(100);
+
 /// How often a client whose input nobody takes is asked whether it still is
 /// there: nothing is read from it meanwhile, so its going would not be seen.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
@@ -44,7 +48,7 @@ pub(super) async fn exec_start(State(app): State<App>, upgrade: WebSocketUpgrade
     let sockets = app.sockets.clone();
     upgrade.max_message_size(FRAME_MAX).on_upgrade(move |socket| {
         sockets.track_future(async move {
-            let mut client = Client { socket, gone: false };
+            let mut client = Client { socket, gone: false, ending: app.ending.clone() };
             serve(&app, &mut client).await;
         })
     })
@@ -57,6 +61,8 @@ type Source<'a> = SplitStream<&'a mut WebSocket>;
 struct Client {
     socket: WebSocket,
     gone: bool,
+    /// Set when the daemon ends.
+    ending: CancellationToken,
 }
 
 impl Client {
@@ -75,15 +81,30 @@ impl Client {
         self.send(Message::Close(Some(CloseFrame { code, reason }))).await;
         // The other side's Close, or its going: then nothing is cut off. One
         // that does neither is left.
-        let answer = async { while let Some(Ok(_)) = self.socket.recv().await {} };
-        let _ = tokio::time::timeout(FAREWELL_LIMIT, answer).await;
+        let (socket, ending) = (&mut self.socket, &self.ending);
+        let parting = async {
+            ending.cancelled().await;
+            tokio::time::sleep(PARTING_LIMIT).await;
+        };
+        tokio::select! {
+            () = async { while let Some(Ok(_)) = socket.recv().await {} } => {}
+            () = tokio::time::sleep(FAREWELL_LIMIT) => {}
+            () = parting => {}
+        }
     }
 }
 
 async fn serve(app: &App, client: &mut Client) {
-    let config = match first_frame(client).await {
-        Ok(config) => config,
-        Err(why) => {
+    let first = tokio::select! {
+        first = first_frame(client) => Some(first),
+        () = app.ending.cancelled() => None,
+    };
+    let config = match first {
+        Some(Ok(config)) => config,
+        None => {
+            return client.close(close_code::ERROR, MessageType::Error, "kleened ends").await;
+        }
+        Some(Err(why)) => {
             return client.close(CLOSE_BAD_CONFIG, MessageType::Error, &why).await;
         }
     };

@@ -1,12 +1,11 @@
 //! `GET /containers/{id}/logs`: what a container has written, as it was
 //! written.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use kleene_engine::view;
@@ -15,6 +14,7 @@ use kleene_supervise::log::{Cursor, OwnedEntry, Reader};
 use tokio::sync::mpsc;
 
 use super::App;
+use super::extract::{Path, Query};
 use super::refused::Refused;
 use super::rest::{Fields, flag};
 
@@ -78,23 +78,23 @@ async fn send(
     };
     // What is written from now on belongs to those who follow: a container that
     // never pauses must not keep the others here.
-    let end = end(dir.clone()).await?;
-    let mut cursor = Cursor::default();
-    if let Some(lines) = options.tail {
-        let (entries, next) = last(dir.clone(), lines, end).await?;
-        cursor = next;
-        if sender.send(bytes(entries)).await.is_err() {
-            return Ok(());
-        }
-    }
+    let end = in_log(&dir, |log| log.end()).await?;
+    let mut cursor = match options.tail {
+        Some(lines) => in_log(&dir, move |log| log.tail(end, lines)).await?,
+        None => Cursor::default(),
+    };
     loop {
-        if !options.follow && cursor >= end {
-            return Ok(());
-        }
         // Looked at before reading: what a container wrote before it ended is
         // in the file by the time the state says so.
         let over = app.core.snapshot().container(id).is_none_or(|c| c.run == RunState::Stopped);
-        let (read, next) = read(dir.clone(), cursor).await?;
+        let (read, next) = in_log(&dir, move |log| {
+            let read = match options.follow {
+                true => log.read(&mut cursor, CHUNK)?,
+                false => log.read_before(&mut cursor, end, CHUNK)?,
+            };
+            Ok((read, cursor))
+        })
+        .await?;
         cursor = next;
         if !read.is_empty() {
             if sender.send(bytes(read)).await.is_err() {
@@ -112,51 +112,13 @@ async fn send(
     }
 }
 
-async fn read(
-    dir: std::path::PathBuf,
-    mut cursor: Cursor,
-) -> std::io::Result<(Vec<OwnedEntry>, Cursor)> {
-    let read = tokio::task::spawn_blocking(move || {
-        if !dir.exists() {
-            return Ok((Vec::new(), cursor));
-        }
-        let entries = Reader::new(dir).read(&mut cursor, CHUNK)?;
-        Ok((entries, cursor))
-    });
-    read.await.map_err(std::io::Error::other)?
-}
-
-/// The place behind what is there now.
-async fn end(dir: std::path::PathBuf) -> std::io::Result<Cursor> {
-    let end = tokio::task::spawn_blocking(move || Reader::new(dir).end());
-    end.await.map_err(std::io::Error::other)?
-}
-
-/// The last `lines` lines of what is there now, and the place behind them.
-async fn last(
-    dir: std::path::PathBuf,
-    lines: usize,
-    end: Cursor,
-) -> std::io::Result<(Vec<OwnedEntry>, Cursor)> {
-    let mut kept = VecDeque::new();
-    let mut whole = 0;
-    let mut cursor = Cursor::default();
-    loop {
-        let (entries, next) = read(dir.clone(), cursor).await?;
-        cursor = next;
-        let behind = entries.is_empty() || cursor >= end;
-        for entry in entries {
-            whole += usize::from(entry.full);
-            kept.push_back(entry);
-            // The pieces of a line go with its end.
-            while whole > lines {
-                whole -= usize::from(kept.pop_front().is_some_and(|entry| entry.full));
-            }
-        }
-        if behind {
-            return Ok((kept.into(), cursor));
-        }
-    }
+/// Asks a log, which may take as long as the disk does.
+async fn in_log<T: Send + 'static>(
+    dir: &std::path::Path,
+    ask: impl FnOnce(&Reader) -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    let log = Reader::new(dir.to_owned());
+    tokio::task::spawn_blocking(move || ask(&log)).await.map_err(std::io::Error::other)?
 }
 
 fn render(entry: &OwnedEntry, timestamps: bool) -> Vec<u8> {

@@ -2,6 +2,7 @@
 //! Nothing is decided here.
 
 mod exec_socket;
+mod extract;
 mod logs;
 mod output;
 mod peer;
@@ -12,12 +13,13 @@ mod unsupported_socket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
+use axum::{Extension, Router};
+use kleene_model::Operation;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -43,41 +45,53 @@ pub(crate) struct App {
     pub(crate) ending: CancellationToken,
 }
 
+/// The routes that are one request and one answer, and whose they are.
+fn operations() -> [(&'static str, Operation, MethodRouter<App>); 24] {
+    use Operation as Op;
+    [
+        ("/containers/list", Op::ContainerList, get(rest::container_list)),
+        ("/containers/create", Op::ContainerCreate, post(rest::container_create)),
+        ("/containers/prune", Op::ContainerPrune, post(rest::container_prune)),
+        ("/containers/{id}", Op::ContainerRemove, delete(rest::container_remove)),
+        ("/containers/{id}/inspect", Op::ContainerInspect, get(rest::container_inspect)),
+        ("/containers/{id}/update", Op::ContainerUpdate, post(rest::container_update)),
+        ("/containers/{id}/stop", Op::ContainerStop, post(rest::container_stop)),
+        ("/containers/{id}/logs", Op::ContainerLogs, get(logs::container_logs)),
+        ("/exec/create", Op::ExecCreate, post(rest::exec_create)),
+        ("/exec/{id}/stop", Op::ExecStop, post(rest::exec_stop)),
+        ("/exec/{id}/inspect", Op::ExecInspect, get(rest::exec_inspect)),
+        ("/exec/{id}/resize", Op::ExecResize, post(rest::exec_resize)),
+        ("/images/list", Op::Image, get(rest::image_list)),
+        ("/images/{id}/inspect", Op::Image, get(rest::image_inspect)),
+        ("/images/{id}", Op::Image, delete(rest::image_remove)),
+        ("/images/{id}/tag", Op::Image, post(rest::image_tag)),
+        ("/images/prune", Op::Image, post(rest::image_prune)),
+        ("/networks/list", Op::NetworkList, get(rest::network_list)),
+        ("/networks/create", Op::NetworkCreate, post(rest::network_create)),
+        ("/networks/prune", Op::NetworkPrune, post(rest::network_prune)),
+        ("/networks/connect", Op::NetworkConnect, post(rest::network_connect)),
+        ("/networks/{id}", Op::NetworkRemove, delete(rest::network_remove)),
+        ("/networks/{id}/inspect", Op::NetworkInspect, get(rest::network_inspect)),
+        (
+            "/networks/{id}/disconnect/{container}",
+            Op::NetworkDisconnect,
+            post(rest::network_disconnect),
+        ),
+    ]
+}
+
 /// Every route of the API.
 pub(crate) fn router(app: App) -> Router {
-    let routes: [(&str, MethodRouter<App>); 21] = [
-        ("/containers/list", get(rest::container_list)),
-        ("/containers/create", post(rest::container_create)),
-        ("/containers/prune", post(rest::container_prune)),
-        ("/containers/{id}", delete(rest::container_remove)),
-        ("/containers/{id}/inspect", get(rest::container_inspect)),
-        ("/containers/{id}/update", post(rest::container_update)),
-        ("/containers/{id}/stop", post(rest::container_stop)),
-        ("/containers/{id}/logs", get(logs::container_logs)),
-        ("/exec/create", post(rest::exec_create)),
+    let sockets: [(&str, MethodRouter<App>); 3] = [
         ("/exec/start", get(exec_socket::exec_start)),
-        ("/exec/{id}/stop", post(rest::exec_stop)),
-        ("/exec/{id}/inspect", get(rest::exec_inspect)),
-        ("/exec/{id}/resize", post(rest::exec_resize)),
-        ("/images/list", get(rest::image_list)),
-        ("/images/{id}/inspect", get(rest::image_inspect)),
         ("/images/build", get(unsupported_socket::image_build)),
         ("/images/create", get(unsupported_socket::image_create)),
-        ("/networks/list", get(rest::network_list)),
-        ("/networks/create", post(rest::network_create)),
-        ("/networks/prune", post(rest::network_prune)),
-        ("/networks/connect", post(rest::network_connect)),
     ];
-    let more: [(&str, MethodRouter<App>); 6] = [
-        ("/images/{id}", delete(rest::image_remove)),
-        ("/images/{id}/tag", post(rest::image_tag)),
-        ("/images/prune", post(rest::image_prune)),
-        ("/networks/{id}", delete(rest::network_remove)),
-        ("/networks/{id}/inspect", get(rest::network_inspect)),
-        ("/networks/{id}/disconnect/{container}", post(rest::network_disconnect)),
-    ];
+    let operations = operations().into_iter();
+    // Told to whatever reads a part of the request, for its refusals.
+    let told = operations.map(|(path, op, methods)| (path, methods.route_layer(Extension(op))));
     let mut router = Router::new();
-    for (path, methods) in routes.into_iter().chain(more) {
+    for (path, methods) in told.chain(sockets) {
         // 0.1.1 takes a trailing slash.
         router = router.route(path, methods.clone()).route(&format!("{path}/"), methods);
     }
@@ -89,8 +103,10 @@ pub(crate) fn router(app: App) -> Router {
         .with_state(app)
 }
 
+const NOT_FOUND: (StatusCode, &str) = (StatusCode::NOT_FOUND, "not found");
+
 async fn not_found() -> (StatusCode, &'static str) {
-    (StatusCode::NOT_FOUND, "not found")
+    NOT_FOUND
 }
 
 /// Numbers, logs and guards every request. A request with an `Origin` comes

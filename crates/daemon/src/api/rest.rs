@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use kleene_engine::{Command, DEFAULT_GRACE_MS, Outcome, view};
@@ -14,6 +13,7 @@ use kleene_model::{Operation, Refusal, lenient};
 use serde::Serialize;
 
 use super::App;
+use super::extract::{Body, Path, Query};
 use super::refused::Refused;
 
 type Answer = Result<Response, Refused>;
@@ -61,7 +61,7 @@ pub(super) async fn container_list(State(app): State<App>, Query(fields): Query<
     show(operation, Ok(view::container_list(&app.core.snapshot(), app.core.images(), all)))
 }
 
-pub(super) async fn container_create(State(app): State<App>, body: Bytes) -> Answer {
+pub(super) async fn container_create(State(app): State<App>, Body(body): Body) -> Answer {
     let operation = Operation::ContainerCreate;
     let config: ContainerConfig = of(operation)(lenient::body(&body))?;
     let mounts = config.mounts.clone().unwrap_or_default();
@@ -109,7 +109,7 @@ pub(super) async fn container_inspect(
 pub(super) async fn container_update(
     State(app): State<App>,
     Path(container): Path<String>,
-    body: Bytes,
+    Body(body): Body,
 ) -> Answer {
     let operation = Operation::ContainerUpdate;
     let config = Box::new(of(operation)(lenient::body(&body))?);
@@ -140,7 +140,7 @@ fn grace(fields: &Fields) -> Result<u64, Refusal> {
 
 // --- executions ---
 
-pub(super) async fn exec_create(State(app): State<App>, body: Bytes) -> Answer {
+pub(super) async fn exec_create(State(app): State<App>, Body(body): Body) -> Answer {
     let operation = Operation::ExecCreate;
     let config = of(operation)(lenient::body(&body))?;
     run(&app, operation, StatusCode::CREATED, Command::ExecCreate(config)).await
@@ -164,7 +164,7 @@ pub(super) async fn exec_inspect(State(app): State<App>, Path(exec): Path<String
 pub(super) async fn exec_resize(
     State(app): State<App>,
     Path(exec): Path<String>,
-    body: Bytes,
+    Body(body): Body,
 ) -> Answer {
     let operation = Operation::ExecResize;
     let window = of(operation)(lenient::body(&body))?;
@@ -208,7 +208,7 @@ pub(super) async fn network_list(State(app): State<App>) -> Answer {
     show(Operation::NetworkList, Ok(view::network_list(&app.core.snapshot())))
 }
 
-pub(super) async fn network_create(State(app): State<App>, body: Bytes) -> Answer {
+pub(super) async fn network_create(State(app): State<App>, Body(body): Body) -> Answer {
     let operation = Operation::NetworkCreate;
     let config = of(operation)(lenient::body(&body))?;
     run(&app, operation, StatusCode::CREATED, Command::NetworkCreate(config)).await
@@ -227,7 +227,7 @@ pub(super) async fn network_inspect(State(app): State<App>, Path(network): Path<
     show(Operation::NetworkInspect, view::network_inspect(&app.core.snapshot(), &network))
 }
 
-pub(super) async fn network_connect(State(app): State<App>, body: Bytes) -> Answer {
+pub(super) async fn network_connect(State(app): State<App>, Body(body): Body) -> Answer {
     let operation = Operation::NetworkConnect;
     let config = of(operation)(lenient::body(&body))?;
     run(&app, operation, StatusCode::NO_CONTENT, Command::NetworkConnect(config)).await

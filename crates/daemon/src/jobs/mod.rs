@@ -3,6 +3,8 @@
 
 mod adoption;
 mod attachments;
+mod ending;
+mod killing;
 mod setup;
 mod warden;
 
@@ -19,6 +21,8 @@ use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use crate::core::Core;
+use crate::limits::Descriptors;
+use crate::views::Views;
 
 pub(crate) use attachments::{Attachments, Expected};
 use warden::Order;
@@ -43,10 +47,14 @@ pub(crate) struct Context {
     pub(crate) core: Core,
     /// The containers' network namespaces.
     pub(crate) namespaces: Namespaces,
+    /// What containers see of the host's interfaces.
+    pub(crate) views: Views,
     /// The clients that wait for output.
     pub(crate) attachments: Attachments,
     /// The programs.
     pub(crate) programs: Arc<Programs>,
+    /// How many files containers may have open.
+    pub(crate) descriptors: Descriptors,
 }
 
 /// The task that stays with a container while it has processes.
@@ -65,12 +73,13 @@ pub(crate) async fn run(context: Context, mut jobs: mpsc::UnboundedReceiver<Job>
             Job::Prepare { container } => {
                 let (orders, inbox) = mpsc::unbounded_channel();
                 let id = container.id;
-                let task = tokio::spawn(warden::prepare(context.clone(), container, inbox));
+                let before = posts.remove(&id).map(|post| post.task);
+                let task = tokio::spawn(warden::prepare(context.clone(), container, inbox, before));
                 posts.insert(id, Post { orders, task });
             }
             Job::Adopt { container } => {
                 let (orders, inbox) = mpsc::unbounded_channel();
-                let task = tokio::spawn(adoption::adopt(context.clone(), container, inbox));
+                let task = tokio::spawn(adoption::adopt(context.clone(), container, inbox, None));
                 posts.insert(container, Post { orders, task });
             }
             Job::Launch { container } => order(&context, &posts, container, Order::Launch),
@@ -185,3 +194,6 @@ pub(crate) fn programs() -> Result<Programs, String> {
         holder: beside("kleene-holder")?,
     })
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,7 +1,7 @@
 //! The blocking half of a container's beginning and end: its directories, its
 //! bundle, its supervisor, and their removal.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -9,16 +9,16 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
 use kleene_engine::host::chain;
-use kleene_host::linux::bundle::{self, BundleRequest, RootFs, Storage};
+use kleene_host::linux::bundle::{self, BundleError, BundleRequest, RootFs, Storage};
 use kleene_host::linux::cgroup::{CgroupName, Tree};
 use kleene_host::linux::image::HostUsr;
 use kleene_host::linux::mounts::Bind;
 use kleene_host::linux::storage;
-use kleene_model::{Container, ContainerId, Driver};
+use kleene_model::{Container, ContainerId, Driver, LinkName};
 use kleene_supervise::client;
 use kleene_supervise::proto::{
     self, Decoder, FrameKind, FromSupervisor, LogLimits, NetworkNamespace, Setup, SetupFailure,
@@ -37,47 +37,106 @@ const CGROUP_LIMIT: Duration = Duration::from_secs(2);
 const RUNTIME_ROOT: &str = "runtime";
 
 /// A supervisor that has made its namespaces and waits for the network.
-pub(super) struct Made {
-    pub(super) stream: UnixStream,
+pub(super) struct Made<S = UnixStream> {
+    pub(super) stream: S,
     pub(super) decoder: Decoder,
     pub(super) netns: Option<OwnedFd>,
     pub(super) supervisor: Child,
 }
 
-/// Makes everything that a container needs before its network.
+/// Whether containers of a driver see the host's interfaces in a view.
+pub(super) fn has_view(driver: Driver) -> bool {
+    match driver {
+        Driver::Ipnet | Driver::Disabled => true,
+        Driver::Vnet | Driver::Host => false,
+    }
+}
+
+/// Makes everything that a container needs before its network. `skip` is the
+/// interface in whose place a cable will stand in its view.
 ///
 /// # Errors
-/// What failed, in one line; nothing is left running.
+/// What failed, in one line; nothing is left running, but files are.
 pub(super) fn prepare(
     context: &Context,
     container: &Container,
     addresses: &[IpAddr],
+    skip: Option<LinkName>,
 ) -> Result<Made, String> {
-    let (setup, run_dir) = lay_out(context, container, addresses, Storage::Overlay)?;
+    LEFT_BEHIND.settle(container.id, || clear_left_behind(context, container.id));
+    let lay_out = |storage| lay_out(context, container, addresses, storage);
+    let (setup, run_dir) = overlay_or_copy(lay_out)?;
     let log = std::fs::File::create(run_dir.join("supervise.log"))
         .map_err(|err| format!("cannot make the supervisor's log: {err}"))?;
     let spawned = client::spawn(&context.programs.supervise, &run_dir, Stdio::from(log))
         .map_err(|err| chain(&err))?;
+    // Before it is told anything, so that all it starts has the same.
+    context.descriptors.give_back(&spawned.child);
     let mut made = Made {
         stream: spawned.stream,
         decoder: Decoder::new(),
         netns: None,
         supervisor: spawned.child,
     };
-    let ready =
-        converse(&mut made, setup, || lay_out(context, container, addresses, Storage::Copy));
+    let ready = converse(&mut made, setup, || lay_out(Storage::Copy).map_err(String::from));
     let ready = ready.and_then(|()| {
         made.stream.set_read_timeout(None).map_err(|err| err.to_string())?;
-        made.stream.set_nonblocking(true).map_err(|err| err.to_string())
+        made.stream.set_nonblocking(true).map_err(|err| err.to_string())?;
+        match &made.netns {
+            Some(netns) if has_view(container.driver) => {
+                context.views.furnish(container.id, netns, skip)
+            }
+            _ => Ok(()),
+        }
     });
     if let Err(why) = ready {
         // It ends by itself when nobody speaks with it; this is quicker.
-        drop(made.supervisor.kill());
-        drop(made.supervisor.wait());
-        clear(context, container.id);
+        put_down(&mut made.supervisor);
         return Err(why);
     }
     Ok(made)
+}
+
+/// Ends a supervisor that we started.
+pub(super) fn put_down(supervisor: &mut Child) {
+    // Neither fails: it is our child, and was not waited for.
+    drop(supervisor.kill());
+    drop(supervisor.wait());
+}
+
+/// Why a container's files could not be laid out.
+#[derive(Debug)]
+enum NotLaidOut {
+    /// This host mounts no overlay.
+    NoOverlay(String),
+    /// Anything else.
+    Other(String),
+}
+
+impl From<String> for NotLaidOut {
+    fn from(why: String) -> Self {
+        Self::Other(why)
+    }
+}
+
+impl From<NotLaidOut> for String {
+    fn from(why: NotLaidOut) -> Self {
+        match why {
+            NotLaidOut::NoOverlay(why) | NotLaidOut::Other(why) => why,
+        }
+    }
+}
+
+/// Lays out with overlays, or with a copy of the image where it shows already
+/// now that the host mounts none. Where it does not, the supervisor notices.
+fn overlay_or_copy<T>(lay_out: impl Fn(Storage) -> Result<T, NotLaidOut>) -> Result<T, String> {
+    match lay_out(Storage::Overlay) {
+        Err(NotLaidOut::NoOverlay(why)) => {
+            tracing::warn!(why, "this host mounts no overlay: the image is copied");
+            lay_out(Storage::Copy).map_err(String::from)
+        }
+        done => done.map_err(String::from),
+    }
 }
 
 /// Says `Setup` and waits for `Ready`; once more with a copy of the image
@@ -121,7 +180,7 @@ fn lay_out(
     container: &Container,
     addresses: &[IpAddr],
     storage: Storage,
-) -> Result<(Setup, std::path::PathBuf), String> {
+) -> Result<(Setup, std::path::PathBuf), NotLaidOut> {
     let id = container.id.to_string();
     let dir = context.config.container_dir(container.id);
     let run_dir = context.config.run_dir(container.id);
@@ -141,9 +200,7 @@ fn lay_out(
     let (driver, netns) = match container.driver {
         Driver::Vnet => (bundle::Driver::Vnet, NetworkNamespace::New),
         Driver::Host => (bundle::Driver::Host, NetworkNamespace::Host),
-        Driver::Ipnet | Driver::Disabled => {
-            return Err(format!("unsupported: the network driver '{}'", container.driver));
-        }
+        Driver::Ipnet | Driver::Disabled => (bundle::Driver::View, NetworkNamespace::New),
     };
     let bundle = bundle::write(&BundleRequest {
         id: &id,
@@ -160,7 +217,10 @@ fn lay_out(
         binds: &binds,
         storage,
     })
-    .map_err(|err| chain(&err))?;
+    .map_err(|err| match err {
+        BundleError::NoOverlay { .. } => NotLaidOut::NoOverlay(chain(&err)),
+        other => NotLaidOut::Other(chain(&other)),
+    })?;
     let setup = Setup {
         container: id,
         netns,
@@ -184,7 +244,7 @@ fn rootfs(made: RootFs) -> proto::RootFs {
     }
 }
 
-fn cgroup(context: &Context, id: ContainerId) -> Result<CgroupName, String> {
+pub(super) fn cgroup(context: &Context, id: ContainerId) -> Result<CgroupName, String> {
     CgroupName::new(&context.config.cgroup(), &id.to_string()).map_err(|err| chain(&err))
 }
 
@@ -196,14 +256,9 @@ fn make_dir(dir: &Path) -> Result<(), String> {
         .map_err(|err| format!("cannot make {}: {err}", dir.display()))
 }
 
-/// Removes what a container has only while it runs.
+/// Removes what a container has only while it runs, but its run directory.
 pub(super) fn clear(context: &Context, id: ContainerId) {
     clear_runtime(context, id);
-    let removed =
-        storage::remove_tree_later(&context.config.run_dir(id), &context.config.trash_dir());
-    if let Err(err) = removed {
-        tracing::warn!(container = %id, why = chain(&err), "the run directory stays");
-    }
     let cgroup = cgroup(context, id).and_then(|name| {
         let tree = Tree::find().map_err(|err| chain(&err))?;
         tree.remove(&name, CGROUP_LIMIT).map_err(|err| chain(&err))?;
@@ -212,6 +267,16 @@ pub(super) fn clear(context: &Context, id: ContainerId) {
     });
     if let Err(why) = cgroup {
         tracing::warn!(container = %id, why, "the cgroup stays");
+    }
+}
+
+/// Removes a container's run directory, and with it the exits that its
+/// supervisor wrote down.
+pub(super) fn clear_run_dir(context: &Context, id: ContainerId) {
+    let removed =
+        storage::remove_tree_later(&context.config.run_dir(id), &context.config.trash_dir());
+    if let Err(err) = removed {
+        tracing::warn!(container = %id, why = chain(&err), "the run directory stays");
     }
 }
 
@@ -259,25 +324,84 @@ pub(super) fn is_nobody(err: &client::ClientError) -> bool {
     }
 }
 
-fn is_dead(run_dir: &Path) -> bool {
+pub(super) fn is_dead(run_dir: &Path) -> bool {
     client::connect(run_dir).is_err_and(|err| is_nobody(&err))
 }
 
+/// Work that is owed to containers: done once for each, in the background or by
+/// the first who needs it done.
+#[derive(Default)]
+struct Owed(Mutex<BTreeMap<ContainerId, Arc<Once>>>);
+
+/// What containers left behind that had stopped when the daemon started.
+static LEFT_BEHIND: Owed = Owed(Mutex::new(BTreeMap::new()));
+
+impl Owed {
+    fn list(&self) -> MutexGuard<'_, BTreeMap<ContainerId, Arc<Once>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, id: ContainerId) {
+        self.list().insert(id, Arc::new(Once::new()));
+    }
+
+    /// Does the work, or waits for whoever is at it. Nothing where none is owed.
+    fn settle(&self, id: ContainerId, work: impl FnOnce()) {
+        let owed = self.list().get(&id).cloned();
+        if let Some(owed) = owed {
+            owed.call_once_force(|_| work());
+            self.list().remove(&id);
+        }
+    }
+
+    fn settle_all(&self, work: impl Fn(ContainerId)) {
+        let all: Vec<ContainerId> = self.list().keys().copied().collect();
+        for id in all {
+            self.settle(id, || work(id));
+        }
+    }
+}
+
 /// Clears what containers that have stopped had only while they ran: a host
-/// that went down took their supervisors before they could tell anybody.
+/// that went down took their supervisors before they could tell anybody. Whose
+/// it is is found at once, before any of them is started again; clearing takes
+/// tens of milliseconds for each, and is left to the background.
 pub(super) fn clear_stopped(context: &Context, stopped: &BTreeSet<ContainerId>) {
     for id in stopped {
         let run_dir = context.config.run_dir(*id);
         let runtime = context.config.root.join(RUNTIME_ROOT).join(id.to_string());
         if (run_dir.exists() || runtime.exists()) && is_dead(&run_dir) {
             tracing::info!(container = %id, "left behind when the host went down");
-            clear(context, *id);
+            LEFT_BEHIND.add(*id);
         }
+    }
+    let context = context.clone();
+    tokio::task::spawn_blocking(move || {
+        LEFT_BEHIND.settle_all(|id| clear_left_behind(&context, id));
+        empty_trash(&context);
+    });
+}
+
+fn clear_left_behind(context: &Context, id: ContainerId) {
+    clear(context, id);
+    clear_run_dir(context, id);
+}
+
+/// Moves skeletons that no container stands on into the trash. Before any job,
+/// since one that is about to be used is in no bundle yet.
+fn forget_skeletons(context: &Context) {
+    let containers = context.config.root.join("containers");
+    let (images, trash) = (context.config.images_dir(), context.config.trash_dir());
+    match HostUsr::remove_older(&images, &containers, &trash) {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "older skeletons of the image host-usr are removed"),
+        Err(err) => tracing::warn!(why = chain(&err), "older skeletons stay"),
     }
 }
 
 /// Moves the files of containers that are no more into the trash: a daemon that
-/// was killed may have left them. `known` are the containers there are.
+/// was killed may have left them; and what of the image no container uses.
+/// `known` are the containers there are.
 pub(super) fn collect_garbage(context: &Context, known: &BTreeSet<ContainerId>) {
     let trash = context.config.trash_dir();
     for dir in ["containers", "run", RUNTIME_ROOT] {
@@ -295,6 +419,7 @@ pub(super) fn collect_garbage(context: &Context, known: &BTreeSet<ContainerId>) 
             }
         }
     }
+    forget_skeletons(context);
 }
 
 /// Empties the trash, unless somebody is already at it: what comes in the
@@ -304,5 +429,69 @@ pub(super) fn empty_trash(context: &Context) {
     let Ok(_alone) = AT_IT.try_lock() else { return };
     if let Err(err) = storage::empty_trash(&context.config.trash_dir()) {
         tracing::warn!(why = chain(&err), "the trash could not be emptied");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_is_made_where_overlays_are_not_mounted_and_for_no_other_reason() {
+        let on = |overlay: fn() -> NotLaidOut| {
+            overlay_or_copy(move |storage| match storage {
+                Storage::Overlay => Err(overlay()),
+                Storage::Copy => Ok(storage),
+            })
+        };
+        assert_eq!(on(|| NotLaidOut::NoOverlay("none".to_owned())), Ok(Storage::Copy));
+        assert_eq!(on(|| NotLaidOut::Other("full".to_owned())), Err("full".to_owned()));
+        assert_eq!(overlay_or_copy(Ok), Ok(Storage::Overlay));
+    }
+
+    #[test]
+    fn what_is_owed_is_done_once_and_delays_nobody_else() {
+        const LIMIT: Duration = Duration::from_secs(10);
+        let [first, second, none] =
+            [1, 2, 3].map(|byte| ContainerId::from_bytes([0xc0, 0, 0, 0, 0, byte]).unwrap());
+        let owed = Owed::default();
+        let counts = [AtomicU32::new(0), AtomicU32::new(0)];
+        let count = |id| {
+            counts[usize::from(id == second)].fetch_add(1, Ordering::SeqCst);
+        };
+        owed.add(first);
+        owed.add(second);
+        let (at_it, is_at_it) = mpsc::channel();
+        let (go_on, goes_on) = mpsc::channel();
+        let (owed_to, counted) = (&owed, &count);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                owed_to.settle_all(|id| {
+                    if id == first {
+                        at_it.send(()).unwrap();
+                        goes_on.recv_timeout(LIMIT).unwrap();
+                    }
+                    counted(id);
+                });
+            });
+            is_at_it.recv_timeout(LIMIT).unwrap();
+            // While the background is at the first, the second is not delayed.
+            owed.settle(second, || count(second));
+            assert_eq!(counts[1].load(Ordering::SeqCst), 1);
+            owed.settle(none, || panic!("nothing is owed"));
+            // Who needs the first waits for it.
+            let waits = scope.spawn(|| {
+                owed.settle(first, || panic!("it is under way"));
+                counts[0].load(Ordering::SeqCst)
+            });
+            go_on.send(()).unwrap();
+            assert_eq!(waits.join().unwrap(), 1);
+        });
+        assert_eq!(counts.map(AtomicU32::into_inner), [1, 1]);
+        assert!(owed.list().is_empty());
     }
 }

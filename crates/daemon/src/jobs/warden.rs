@@ -4,14 +4,13 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::path::Path;
+use std::process::Child;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kleene_engine::{Event, ExecSpec};
 use kleene_model::api::Window;
 use kleene_model::{Container, ContainerId, ExecId};
-use kleene_supervise::client;
 use kleene_supervise::proto::{
     self, Decoder, ExitRecord, FrameKind, FromSupervisor, Terminal, ToSupervisor,
 };
@@ -19,11 +18,20 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-use super::{Context, setup};
+use super::attachments::attach;
+use super::ending::{finish, reap, report_exit};
+use super::killing::{at, kill_soon};
+use super::setup::Made;
+use super::{Context, adoption, setup};
 
 /// How long a supervisor may take to answer an attachment.
 const ATTACH_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long after the grace of a stop a supervisor may take to tell of the end.
+const OVERDUE: Duration = Duration::from_millis(700);
 
 /// The terminal's size where no client said one.
 const DEFAULT_WINDOW: Terminal = Terminal { rows: 24, cols: 80 };
@@ -55,42 +63,83 @@ pub(super) fn refuse(context: &Context, order: &Order) {
     }
 }
 
-/// Makes a container's files, starts its supervisor and stays with it.
+/// Makes a container's files, starts its supervisor and stays with it. `before`
+/// is who stayed with it in its last life.
 pub(super) async fn prepare(
     context: Context,
     container: Arc<Container>,
     mut orders: UnboundedReceiver<Order>,
+    before: Option<JoinHandle<()>>,
 ) {
     let id = container.id;
+    // It has the run directory until it is done, which is soon.
+    if let Some(Err(err)) = optional(before).await {
+        tracing::error!(container = %id, %err, "the end of its last life ended unexpectedly");
+    }
     let state = context.core.snapshot();
     let addresses: Vec<IpAddr> = state
         .endpoints_of(id)
         .flat_map(|endpoint| endpoint.address.present().map(|(_, addr)| *addr).collect::<Vec<_>>())
         .collect();
+    let skip = state.first_interface(id).cloned();
     let made = tokio::task::spawn_blocking({
         let context = context.clone();
-        move || setup::prepare(&context, &container, &addresses)
+        move || setup::prepare(&context, &container, &addresses, skip)
     });
-    let failed = match made.await {
-        Ok(Ok(made)) => match UnixStream::from_std(made.stream) {
-            Ok(stream) => {
-                if let Some(netns) = made.netns {
-                    context.namespaces.insert(id, netns);
-                }
-                context.core.event(Event::Prepared { container: id });
-                let mut warden = Warden::new(context, id, stream, made.decoder);
-                warden.supervisor = Some(made.supervisor);
-                return warden.stay(orders).await;
-            }
-            Err(err) => format!("cannot talk to the supervisor: {err}"),
-        },
-        Ok(Err(why)) => why,
-        Err(err) => format!("the preparation ended unexpectedly: {err}"),
+    let made = match made.await {
+        Ok(Ok(made)) => connect(made).await,
+        Ok(Err(why)) => Err(why),
+        Err(err) => Err(format!("the preparation ended unexpectedly: {err}")),
     };
+    match made {
+        Ok(Made { stream, decoder, netns, supervisor }) => {
+            if let Some(netns) = netns {
+                context.namespaces.insert(id, netns);
+            }
+            context.core.event(Event::Prepared { container: id });
+            let mut warden = Warden::new(context.clone(), id, stream, decoder);
+            warden.supervisor = Some(supervisor);
+            match warden.stay(&mut orders).await {
+                Stay::Over => {}
+                Stay::Lost(lost) => adoption::adopt(context, id, orders, Some(lost)).await,
+            }
+        }
+        Err(why) => {
+            orders.close();
+            finish(&context, id, Some(why)).await;
+            refuse_all(&context, &mut orders).await;
+        }
+    }
+}
+
+async fn optional<T>(task: Option<JoinHandle<T>>) -> Option<Result<T, tokio::task::JoinError>> {
+    match task {
+        Some(task) => Some(task.await),
+        None => None,
+    }
+}
+
+/// Makes the connection one of this runtime. A supervisor that cannot be spoken
+/// with is of no use.
+async fn connect(made: Made) -> Result<Made<UnixStream>, String> {
+    let Made { stream, decoder, netns, mut supervisor } = made;
+    match UnixStream::from_std(stream) {
+        Ok(stream) => Ok(Made { stream, decoder, netns, supervisor }),
+        Err(err) => {
+            let ended = tokio::task::spawn_blocking(move || setup::put_down(&mut supervisor));
+            if let Err(err) = ended.await {
+                tracing::error!(%err, "ending a supervisor ended unexpectedly");
+            }
+            Err(format!("cannot talk to the supervisor: {err}"))
+        }
+    }
+}
+
+/// Refuses what was ordered too late.
+pub(super) async fn refuse_all(context: &Context, orders: &mut UnboundedReceiver<Order>) {
     orders.close();
-    finish(&context, id, Some(failed)).await;
     while let Some(order) = orders.recv().await {
-        refuse(&context, &order);
+        refuse(context, &order);
     }
 }
 
@@ -98,52 +147,21 @@ pub(super) fn nonblocking(stream: StdUnixStream) -> Option<UnixStream> {
     stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream)).ok()
 }
 
-/// A container whose supervisor is gone without a word: what it has written
-/// down is reported, and the end.
-pub(super) async fn report_the_dead(context: &Context, id: ContainerId, dir: &Path) {
-    report_written(context, dir).await;
-    finish(context, id, None).await;
+/// How a stay with a supervisor ended.
+pub(super) enum Stay {
+    /// The container has ended and is cleared up, or the daemon ends.
+    Over,
+    /// The connection is gone or of no use, and no word of the end came.
+    Lost(Lost),
 }
 
-/// Reports the exits that a supervisor has written down. Those that were
-/// reported before change nothing.
-async fn report_written(context: &Context, dir: &Path) {
-    let exits = tokio::fs::read(dir.join("exits")).await.unwrap_or_default();
-    for record in kleene_supervise::exits::read(&exits) {
-        if let ExitRecord::Exec { exec, code, last, .. } = record {
-            report_exit(context, &exec, code, last);
-        }
-    }
-}
-
-fn report_exit(context: &Context, exec: &str, code: i32, last: bool) {
-    match ExecId::parse(exec) {
-        Ok(exec) => context.core.event(Event::ExecExited { exec, code, last }),
-        Err(err) => tracing::warn!(%err, "a supervisor spoke of an unknown execution"),
-    }
-}
-
-/// Nothing of the container runs any more: clears up, then reports the end. In
-/// this order, because a container that has ended may be started again at once.
-async fn finish(context: &Context, id: ContainerId, failure: Option<String>) {
-    context.namespaces.remove(id);
-    let cleared = tokio::task::spawn_blocking({
-        let context = context.clone();
-        move || setup::clear(&context, id)
-    });
-    if let Err(err) = cleared.await {
-        tracing::error!(container = %id, %err, "clearing up ended unexpectedly");
-    }
-    context.core.event(match failure {
-        Some(why) => {
-            tracing::warn!(container = %id, why, "a container could not be started");
-            Event::StartFailed { container: id, why }
-        }
-        None => Event::Ended { container: id },
-    });
-    // Deleting for good is slow, and nobody waits for it.
-    let context = context.clone();
-    tokio::task::spawn_blocking(move || setup::empty_trash(&context));
+/// What is left of a connection.
+#[derive(Default)]
+pub(super) struct Lost {
+    /// The supervisor, if we started it.
+    pub(super) supervisor: Option<Child>,
+    /// When a stop that it was told has to be done.
+    pub(super) kill_at: Option<Instant>,
 }
 
 /// A live connection to one supervisor.
@@ -153,8 +171,12 @@ pub(super) struct Warden {
     reader: OwnedReadHalf,
     writer: OwnedWriteHalf,
     decoder: Decoder,
-    supervisor: Option<std::process::Child>,
+    pub(super) supervisor: Option<Child>,
     pub(super) ended: bool,
+    /// Its last execution has ended: the supervisor is at the end itself.
+    over: bool,
+    /// When the container is killed, if nobody has told of its end.
+    pub(super) kill_at: Option<Instant>,
     failure: Option<String>,
     /// Exits that were reported and are not known to be in the store.
     reported: BTreeMap<u64, ExecId>,
@@ -178,6 +200,8 @@ impl Warden {
             decoder,
             supervisor: None,
             ended: false,
+            over: false,
+            kill_at: None,
             failure: None,
             reported: BTreeMap::new(),
             highest: 0,
@@ -185,46 +209,43 @@ impl Warden {
     }
 
     /// Passes orders and events on until the supervisor is gone.
-    pub(super) async fn stay(mut self, mut orders: UnboundedReceiver<Order>) {
+    pub(super) async fn stay(mut self, orders: &mut UnboundedReceiver<Order>) -> Stay {
         let mut buffer = vec![0; 16 << 10];
         loop {
             tokio::select! {
                 biased;
                 read = self.reader.read(&mut buffer) => match read {
                     Ok(0) | Err(_) => break,
-                    Ok(count) => self.heard(buffer.get(..count).unwrap_or_default()).await,
+                    Ok(count) => {
+                        if !self.heard(buffer.get(..count).unwrap_or_default()).await {
+                            break;
+                        }
+                    }
                 },
+                () = at(self.kill_at) => self.overdue().await,
                 order = orders.recv() => match order {
                     Some(order) => self.carry_out(order).await,
                     // The daemon ends; the container does not.
-                    None => return,
+                    None => return Stay::Over,
                 },
             }
         }
-        orders.close();
-        self.reap().await;
         if !self.ended {
-            tracing::error!(container = %self.id, "the supervisor was killed, and its container with it");
-            report_written(&self.context, &self.context.config.run_dir(self.id)).await;
+            return Stay::Lost(Lost { supervisor: self.supervisor, kill_at: self.kill_at });
         }
+        orders.close();
+        reap(self.id, self.supervisor).await;
         finish(&self.context, self.id, self.failure).await;
-        while let Some(order) = orders.recv().await {
-            refuse(&self.context, &order);
-        }
+        refuse_all(&self.context, orders).await;
+        Stay::Over
     }
 
-    /// Our own child must not stay a zombie.
-    async fn reap(&mut self) {
-        if let Some(mut supervisor) = self.supervisor.take() {
-            let waited = tokio::task::spawn_blocking(move || supervisor.wait());
-            match waited.await {
-                Ok(Ok(status)) if status.success() => {}
-                Ok(Ok(status)) => {
-                    tracing::warn!(container = %self.id, %status, "the supervisor ended badly");
-                }
-                Ok(Err(err)) => tracing::warn!(container = %self.id, %err, "cannot wait"),
-                Err(err) => tracing::error!(container = %self.id, %err, "waiting ended"),
-            }
+    /// A supervisor that hangs stops nothing.
+    async fn overdue(&mut self) {
+        self.kill_at = None;
+        if !self.over && !self.ended {
+            tracing::warn!(container = %self.id, "the supervisor does not stop it: killing it");
+            kill_soon(&self.context, self.id).await;
         }
     }
 
@@ -239,7 +260,7 @@ impl Warden {
         }
     }
 
-    async fn carry_out(&mut self, order: Order) {
+    pub(super) async fn carry_out(&mut self, order: Order) {
         let message = match order {
             Order::Launch => ToSupervisor::Launch {},
             Order::Exec(spec) => return self.start(&spec).await,
@@ -252,7 +273,11 @@ impl Warden {
             Order::Resize { exec, window: Window { rows, cols } } => {
                 ToSupervisor::Resize { exec: exec.to_string(), rows, cols }
             }
-            Order::Stop { grace_ms } => ToSupervisor::Stop { signal: SIGTERM, grace_ms },
+            Order::Stop { grace_ms } => {
+                let due = Instant::now() + Duration::from_millis(grace_ms) + OVERDUE;
+                self.kill_at = Some(self.kill_at.map_or(due, |before| before.min(due)));
+                ToSupervisor::Stop { signal: SIGTERM, grace_ms }
+            }
             Order::Kill => ToSupervisor::Kill {},
         };
         self.say(&message).await;
@@ -292,7 +317,9 @@ impl Warden {
         self.context.core.event(Event::ExecFailed { exec, why, exit_code: 125 });
     }
 
-    async fn heard(&mut self, bytes: &[u8]) {
+    /// `false` when what comes cannot be understood any more: no later frame
+    /// can be told from its middle.
+    async fn heard(&mut self, bytes: &[u8]) -> bool {
         self.decoder.push(bytes);
         loop {
             match self.decoder.next_frame() {
@@ -303,10 +330,10 @@ impl Warden {
                     }
                 }
                 Ok(Some(_)) => {}
-                Ok(None) => return,
+                Ok(None) => return true,
                 Err(err) => {
                     tracing::error!(container = %self.id, %err, "the supervisor talks nonsense");
-                    return;
+                    return false;
                 }
             }
         }
@@ -316,6 +343,7 @@ impl Warden {
         let id = self.id;
         match message {
             FromSupervisor::Launched { pid } => {
+                self.context.views.settle(id);
                 let pid = u32::try_from(pid).unwrap_or_default();
                 self.context.core.event(Event::Launched { container: id, pid });
             }
@@ -363,6 +391,7 @@ impl Warden {
                     self.reported.insert(seq, exec);
                 }
                 self.highest = self.highest.max(seq);
+                self.over |= last;
                 report_exit(&self.context, &exec, code, last);
             }
             // The end is reported when the supervisor itself has ended, since
@@ -390,35 +419,6 @@ impl Warden {
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 
-/// Opens a connection that carries one execution's input and output.
-async fn attach(dir: &Path, exec: &str) -> Result<UnixStream, String> {
-    let dir = dir.to_owned();
-    let connected = tokio::task::spawn_blocking(move || client::connect(&dir)).await;
-    let stream = match connected {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(err)) => return Err(kleene_engine::host::chain(&err)),
-        Err(err) => return Err(err.to_string()),
-    };
-    let mut stream = nonblocking(stream).ok_or("the connection is unusable")?;
-    let message = ToSupervisor::Attach { exec: exec.to_owned() };
-    let frame = proto::encode(&message).map_err(|err| err.to_string())?;
-    stream.write_all(&frame).await.map_err(|err| err.to_string())?;
-    // Exactly one frame answers, and nothing follows before the execution is
-    // started: no output can be swallowed with it.
-    let mut decoder = Decoder::new();
-    let mut byte = [0; 512];
-    loop {
-        let count = stream.read(&mut byte).await.map_err(|err| err.to_string())?;
-        if count == 0 {
-            return Err("the supervisor closed the connection".to_owned());
-        }
-        decoder.push(byte.get(..count).unwrap_or_default());
-        if let Some(frame) = decoder.next_frame().map_err(|err| err.to_string())? {
-            return match proto::decode(&frame.payload) {
-                Ok(FromSupervisor::Attached { .. }) => Ok(stream),
-                Ok(FromSupervisor::Error { message }) => Err(message),
-                _ => Err("the supervisor gave another answer".to_owned()),
-            };
-        }
-    }
-}
+#[cfg(test)]
+#[path = "warden_tests.rs"]
+mod tests;

@@ -1,14 +1,18 @@
 //! The fake kernel behind the [`Host`] trait.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kleene_model::{ContainerId, InstanceName, LinkName};
+use ipnet::IpNet;
+use kleene_model::{Borrowed, ContainerId, Family, InstanceName, LinkName, NetworkType};
 
 use super::faults::{Fault, Step, Times};
 use super::kernel::{Errno, Kernel, Kind};
 use crate::actual::{Actual, HostRoute, Link, LinkKind};
 use crate::change::{Change, Mark, Owned};
 use crate::host::{ApplyError, Host, HostError};
+use crate::piece::Inside;
 
 #[derive(Debug)]
 struct Inner {
@@ -57,6 +61,8 @@ impl FakeHost {
         let mut kernel = self.snapshot();
         kernel.links.retain(|_, link| !self.is_ours(link.alias.as_deref()));
         kernel.namespaces.clear();
+        kernel.standing = super::kernel::Standing::default();
+        kernel.settings.clear();
         kernel
     }
 
@@ -99,6 +105,8 @@ impl FakeHost {
         let mut inner = self.lock();
         let kernel = &mut inner.kernel;
         kernel.namespaces.clear();
+        kernel.standing = super::kernel::Standing::default();
+        kernel.settings.clear();
         kernel.links.retain(|name, _| keep.contains(name));
         for link in kernel.links.values_mut() {
             link.master = None;
@@ -137,7 +145,9 @@ fn still_ours(kernel: &Kernel, owned: &Owned) -> bool {
 /// Carries one change out, whole or not at all.
 fn apply_one(kernel: &mut Kernel, change: &Change) -> Result<(), Errno> {
     match change {
-        Change::MakeBridge { link, mac, mark } => kernel.make_bridge(link, *mac, mark),
+        Change::MakeBridge { link, mac, mark } | Change::MakeLoopback { link, mac, mark } => {
+            kernel.make_bridge(link, *mac, mark)
+        }
         Change::AddAddress { link, addr } => kernel.add_address(link, *addr),
         Change::RemoveAddress { link, addr } => {
             if !still_ours(kernel, link) {
@@ -148,12 +158,12 @@ fn apply_one(kernel: &mut Kernel, change: &Change) -> Result<(), Errno> {
         Change::RaiseLink { link } => kernel.set_up(link, true),
         // What does not carry the mark any more is not what was seen: ours is
         // gone, which counts as done.
-        Change::RemoveBridge { link } if still_ours(kernel, link) => kernel.delete(link.link()),
+        Change::RemoveLink { link } if still_ours(kernel, link) => kernel.delete(link.link()),
         Change::RetireCable { link } if still_ours(kernel, link) => {
             kernel.set_master(link.link(), None)?;
             kernel.set_up(link.link(), false)
         }
-        Change::RemoveBridge { .. } | Change::RetireCable { .. } => Ok(()),
+        Change::RemoveLink { .. } | Change::RetireCable { .. } => Ok(()),
         Change::RaiseLoopback { container } => kernel.raise_loopback(*container),
         Change::MakeCable { cable, mark } => kernel.make_cable(cable, mark),
         Change::Plug { link, bridge } => kernel.set_master(link, Some(bridge)),
@@ -163,6 +173,23 @@ fn apply_one(kernel: &mut Kernel, change: &Change) -> Result<(), Errno> {
         Change::RaiseInnerLink { container, link } => kernel.raise_inner(*container, link),
         Change::AddDefaultRoute { container, link, via } => {
             kernel.add_default(*container, link, *via)
+        }
+        Change::Put { piece } => kernel.put(piece),
+        Change::Take { piece } => {
+            kernel.take(piece);
+            Ok(())
+        }
+        Change::PutInside { container, inside } => kernel.put_inside(*container, inside),
+        Change::TakeInside { container, inside } => kernel.take_inside(*container, inside),
+        Change::RenameInner { container, from, to } => kernel.rename_inner(*container, from, to),
+        Change::Set { setting, value } => {
+            // As every setting is at first.
+            if value == "0" {
+                kernel.settings.remove(setting);
+            } else {
+                kernel.settings.insert(setting.clone(), value.clone());
+            }
+            Ok(())
         }
     }
 }
@@ -192,7 +219,50 @@ impl Host for FakeHost {
                 actual.set_master(name, master.clone());
             }
         }
+        inner.kernel.pieces().into_iter().for_each(|piece| actual.insert_piece(piece));
+        actual.set_default_source(inner.kernel.default_source());
         Ok(actual)
+    }
+
+    fn inside(&mut self, container: ContainerId) -> Result<BTreeSet<Inside>, HostError> {
+        let inner = self.lock();
+        if inner.deaf {
+            return Err(deaf("look into a view"));
+        }
+        let what = || format!("look into the view of container {container}");
+        let refused = |errno: Errno| HostError { what: what(), source: Box::new(errno) };
+        inner.kernel.inside(container).map_err(refused)
+    }
+
+    fn to_borrow(
+        &mut self,
+        link: &LinkName,
+        kind: NetworkType,
+        family: Family,
+    ) -> Result<Vec<Borrowed>, HostError> {
+        let own = (format!("{link}/{}/forwarding", family.inet()), false);
+        let all = (format!("all/{}/proxy", family.inet()), true);
+        let needed = match (kind, family) {
+            (NetworkType::Loopback, _) | (NetworkType::Bridge, Family::V4) => Vec::new(),
+            (NetworkType::Bridge, Family::V6) => vec![all],
+            (NetworkType::Custom, Family::V4) => vec![own],
+            (NetworkType::Custom, Family::V6) => vec![own, all],
+        };
+        let inner = self.lock();
+        let settings = &inner.kernel.settings;
+        let borrow = |(setting, shared): (String, bool)| {
+            let before = settings.get(&setting).cloned().unwrap_or_else(|| "0".to_owned());
+            let wanted = "1".to_owned();
+            (before != wanted).then_some(Borrowed { setting, family, shared, before, wanted })
+        };
+        Ok(needed.into_iter().filter_map(borrow).collect())
+    }
+
+    fn neighbours(&mut self, link: &LinkName) -> Result<BTreeSet<IpAddr>, HostError> {
+        let inner = self.lock();
+        let own = inner.kernel.links.values().flat_map(|link| &link.addresses).map(IpNet::addr);
+        let others = inner.kernel.neighbours.get(link).into_iter().flatten().copied();
+        Ok(own.chain(others).collect())
     }
 
     fn routes(&mut self) -> Result<Vec<HostRoute>, HostError> {

@@ -30,6 +30,8 @@ pub enum Errno {
     NotSupported,
     /// A bridge in a bridge.
     Loop,
+    /// A source address that is not the asker's own.
+    Invalid,
     /// What a test injects.
     Busy,
 }
@@ -44,6 +46,7 @@ impl fmt::Display for Errno {
             Self::NetworkUnreachable => "Network is unreachable (ENETUNREACH)",
             Self::NetworkDown => "Network is down (ENETDOWN)",
             Self::NotSupported => "Operation not supported (EOPNOTSUPP)",
+            Self::Invalid => "Invalid argument (EINVAL)",
             Self::Loop => "Too many levels of symbolic links (ELOOP)",
             Self::Busy => "Device or resource busy (EBUSY)",
         })
@@ -112,6 +115,12 @@ pub struct Namespace {
     pub links: BTreeMap<LinkName, InnerLink>,
     /// Its default routes: over which link, to which gateway.
     pub defaults: BTreeMap<Family, (LinkName, IpAddr)>,
+    /// In a view: the addresses on its loopback, `::1` excepted.
+    pub loopback: BTreeSet<IpNet>,
+    /// In a view: over which link the host is known.
+    pub met: BTreeSet<(LinkName, Family)>,
+    /// In a view: the ways out, with their source.
+    pub routes: BTreeMap<IpNet, (LinkName, IpAddr)>,
 }
 
 /// All of it. It holds what is, never what shall be.
@@ -123,9 +132,43 @@ pub struct Kernel {
     pub routes: Vec<HostRoute>,
     /// The containers' namespaces.
     pub namespaces: BTreeMap<ContainerId, Namespace>,
+    /// What stands for containers' addresses.
+    pub standing: Standing,
+    /// Settings of links, by name.
+    pub settings: BTreeMap<String, String>,
+    /// Addresses that others use on the wire of a link.
+    pub neighbours: BTreeMap<LinkName, BTreeSet<IpAddr>>,
 }
 
-type Done = Result<(), Errno>;
+/// What stands on the host for containers' addresses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Cables whose sources are checked.
+    pub checked: BTreeSet<LinkName>,
+    /// Guarded addresses.
+    pub guarded: BTreeSet<IpAddr>,
+    /// Which sources may come out of which cable.
+    pub admitted: BTreeSet<(LinkName, IpAddr)>,
+    /// Unreachable routes.
+    pub fallbacks: BTreeSet<IpAddr>,
+    /// Routes into cables, with the host's source.
+    pub steered: BTreeMap<IpAddr, (LinkName, Option<IpAddr>)>,
+    /// Addresses on links.
+    pub shown: BTreeSet<(LinkName, IpAddr)>,
+    /// Proxy neighbour entries.
+    pub answered: BTreeSet<(LinkName, IpAddr)>,
+}
+
+impl Standing {
+    /// A link is gone, or down: what the kernel takes with it.
+    fn without(&mut self, name: &LinkName, deleted: bool) {
+        self.steered.retain(|_, (cable, _)| cable != name);
+        self.answered.retain(|(link, _)| link != name);
+        self.shown.retain(|(link, addr)| link != name || !deleted && addr.is_ipv4());
+    }
+}
+
+pub(super) type Done = Result<(), Errno>;
 
 impl Kernel {
     /// Adds a link that is not Kleene's.
@@ -149,7 +192,11 @@ impl Kernel {
         self.links.get_mut(name).ok_or(Errno::NoDevice)
     }
 
-    fn inner(&mut self, container: ContainerId, name: &LinkName) -> Result<&mut InnerLink, Errno> {
+    pub(super) fn inner(
+        &mut self,
+        container: ContainerId,
+        name: &LinkName,
+    ) -> Result<&mut InnerLink, Errno> {
         let namespace = self.namespaces.get_mut(&container).ok_or(Errno::NoEntry)?;
         namespace.links.get_mut(name).ok_or(Errno::NoDevice)
     }
@@ -168,7 +215,7 @@ impl Kernel {
     /// [`Errno::Exists`] for either end's name, [`Errno::NoEntry`] without the
     /// container's namespace.
     pub fn make_cable(&mut self, cable: &Cable, mark: &Mark) -> Done {
-        let Cable { host, inner, host_mac, inner_mac, container } = cable;
+        let Cable { purpose: _, host, inner, host_mac, inner_mac, container } = cable;
         let namespace = self.namespaces.get(container).ok_or(Errno::NoEntry)?;
         if namespace.links.contains_key(inner) {
             return Err(Errno::Exists);
@@ -189,11 +236,14 @@ impl Kernel {
     pub fn delete(&mut self, name: &LinkName) -> Done {
         let link = self.links.remove(name).ok_or(Errno::NoDevice)?;
         self.routes.retain(|route| route.link.as_ref() != Some(name));
+        self.standing.without(name, true);
         if let Kind::Veth { container, peer } = &link.kind
             && let Some(namespace) = self.namespaces.get_mut(container)
         {
             namespace.links.remove(peer);
             namespace.defaults.retain(|_, (link, _)| link != peer);
+            namespace.met.retain(|(link, _)| link != peer);
+            namespace.routes.retain(|_, (link, _)| link != peer);
         }
         for port in self.links.values_mut().filter(|port| port.master.as_ref() == Some(name)) {
             port.master = None;
@@ -226,6 +276,7 @@ impl Kernel {
         self.link(name)?.up = up;
         if !up {
             self.routes.retain(|route| route.link.as_ref() != Some(name));
+            self.standing.without(name, false);
         }
         Ok(())
     }
@@ -257,7 +308,11 @@ impl Kernel {
     /// A namespace goes, and every cable that ends in it.
     pub fn destroy_namespace(&mut self, container: ContainerId) {
         let ends_there = |link: &KernelLink| matches!(&link.kind, Kind::Veth { container: c, .. } if *c == container);
-        self.links.retain(|_, link| !ends_there(link));
+        let ends = self.links.iter().filter(|(_, link)| ends_there(link));
+        for name in ends.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.links.remove(&name);
+            self.standing.without(&name, true);
+        }
         self.namespaces.remove(&container);
     }
 
@@ -293,12 +348,12 @@ impl Kernel {
         Ok(())
     }
 
-    /// Sets a default route inside a container.
+    /// Sets a default route inside a container, in place of another.
     ///
     /// # Errors
     /// [`Errno::NoEntry`], [`Errno::NoDevice`], [`Errno::NetworkDown`] over a
     /// link that is down, [`Errno::NetworkUnreachable`] to a gateway that is
-    /// not on the link, [`Errno::Exists`] when there is one.
+    /// not on the link.
     pub fn add_default(&mut self, container: ContainerId, name: &LinkName, via: IpAddr) -> Done {
         let link = self.inner(container, name)?;
         if !link.up {
@@ -308,11 +363,7 @@ impl Kernel {
             return Err(Errno::NetworkUnreachable);
         }
         let namespace = self.namespaces.get_mut(&container).ok_or(Errno::NoEntry)?;
-        let family = Family::of(via);
-        if namespace.defaults.contains_key(&family) {
-            return Err(Errno::Exists);
-        }
-        namespace.defaults.insert(family, (name.clone(), via));
+        namespace.defaults.insert(Family::of(via), (name.clone(), via));
         Ok(())
     }
 
@@ -330,7 +381,7 @@ impl Kernel {
     }
 }
 
-fn insert(addresses: &mut BTreeSet<IpNet>, addr: IpNet) -> Done {
+pub(super) fn insert(addresses: &mut BTreeSet<IpNet>, addr: IpNet) -> Done {
     if addr.addr().is_unspecified() || addr.addr().is_multicast() {
         return Err(Errno::AddressNotAvailable);
     }

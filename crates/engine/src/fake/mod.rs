@@ -11,12 +11,13 @@ mod host;
 mod kernel;
 mod rig;
 mod rig_check;
+mod standing;
 mod store;
 mod supervisors;
 
 pub use faults::{Crash, Fault, Times};
 pub use host::FakeHost;
-pub use kernel::{Errno, InnerLink, Kernel, KernelLink, Kind};
+pub use kernel::{Errno, InnerLink, Kernel, KernelLink, Kind, Standing};
 pub use rig::{Prng, Rig};
 pub use store::MemoryStore;
 pub use supervisors::{FakeSupervisors, Script, Work};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use kleene_model::addr::Pools;
 use kleene_model::api::{
     ContainerConfig, EndPointConfig, ExecConfig, ExecStartConfig, NetworkConfig,
 };
@@ -106,8 +107,13 @@ impl Rig {
     /// When it cannot start at all.
     pub fn restart(&mut self, same_boot: bool) {
         self.kill_daemon();
-        let started =
-            Engine::start(self.host.clone(), self.store.clone(), self.instance.clone(), same_boot);
+        let started = Engine::start(
+            self.host.clone(),
+            self.store.clone(),
+            self.instance.clone(),
+            Pools::default(),
+            same_boot,
+        );
         let (engine, effects, failure) = started.expect("store and kernel answer");
         self.engine = Some(engine);
         self.start_failure = failure.map(|err| chain(&err));

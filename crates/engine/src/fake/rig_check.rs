@@ -7,7 +7,9 @@ use kleene_model::{Container, Driver, Endpoint, LinkName, RunState};
 use super::kernel::Kernel;
 use super::rig::Rig;
 use crate::actual::{Actual, Link};
+use crate::change::Change;
 use crate::host::Host;
+use crate::piece::Piece;
 use crate::plan::{Scope, plan};
 use crate::state::State;
 use crate::store::{Key, Record};
@@ -53,9 +55,23 @@ impl Rig {
     fn kernel_is_as_desired(&self, state: &State) -> Result<(), String> {
         let engine = self.engine.as_ref().ok_or("the daemon is dead")?;
         let seen = self.host.clone().observe().map_err(|err| err.to_string())?;
-        let seen = seen.with_containers_of(&engine.actual);
+        let mut seen = seen.with_containers_of(&engine.actual);
+        for container in state.containers().map(|container| container.id) {
+            if let Ok(inside) = self.host.kernel(|kernel| kernel.inside(container)) {
+                seen.set_inside(container, inside);
+            }
+        }
         let missing = plan(Scope::All, &seen, state, &self.instance);
-        let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        // A look does not show settings: they are written whatever they were.
+        let settings = self.host.snapshot().settings;
+        let stands = |change: &&Change| match change {
+            Change::Set { setting, value } => {
+                settings.get(setting).map_or("0", String::as_str) == value
+            }
+            _ => false,
+        };
+        let missing = missing.iter().filter(|change| !stands(change));
+        let missing: Vec<String> = missing.map(ToString::to_string).collect();
         hold!(missing.is_empty(), "the kernel is not as desired: {missing:?}");
         // The picture may not know what strangers did since.
         let ours = |actual: &Actual| -> Vec<Link> {
@@ -66,6 +82,19 @@ impl Rig {
             "the picture is not the kernel: {:#?} is not {:#?}",
             ours(&engine.actual),
             ours(&seen)
+        );
+        let standing = |actual: &Actual| -> Vec<Piece> {
+            let addresses: Vec<_> = actual.placed_addresses().collect();
+            addresses
+                .into_iter()
+                .flat_map(|addr| actual.pieces_of(addr).cloned().collect::<Vec<_>>())
+                .collect()
+        };
+        hold!(
+            standing(&engine.actual) == standing(&seen),
+            "the picture is not what stands: {:#?} is not {:#?}",
+            standing(&engine.actual),
+            standing(&seen)
         );
         Ok(())
     }
@@ -137,6 +166,16 @@ fn indexes_agree(state: &State) -> Result<(), String> {
                 container.name,
                 endpoint.cable
             );
+        }
+        let ipnet = container.driver == Driver::Ipnet && container.run.has_network();
+        hold!(
+            container.cable.is_some() == (ipnet && !endpoints.is_empty()),
+            "routed cable of {}: {:?}",
+            container.name,
+            container.cable
+        );
+        if let Some(cable) = &container.cable {
+            hold!(cables.insert(cable.number), "cable {} was given twice", cable.number);
         }
         for execution in state.executions_of(container.id) {
             hold!(execution.container == container.id, "an execution of another container");

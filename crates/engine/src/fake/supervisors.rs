@@ -251,8 +251,8 @@ impl FakeSupervisors {
         }
         assert!(!self.lives.contains_key(&container), "{container} is prepared while it lives");
         match driver {
-            Driver::Vnet => self.host.make_namespace(container),
-            Driver::Host | Driver::Ipnet | Driver::Disabled => {}
+            Driver::Vnet | Driver::Ipnet | Driver::Disabled => self.host.make_namespace(container),
+            Driver::Host => {}
         }
         self.lives.insert(container, Life { connected: true, ..Life::default() });
         self.report(container, Event::Prepared { container });

@@ -10,7 +10,11 @@ use crate::refusals::rig;
 
 /// Kills the daemon after each change and around each write of what `act`
 /// does, and starts the next over what is there.
-fn at_every_step(make: &dyn Fn() -> Rig, act: &dyn Fn(&mut Rig), after: &dyn Fn(&mut Rig)) {
+pub(crate) fn at_every_step(
+    make: &dyn Fn() -> Rig,
+    act: &dyn Fn(&mut Rig),
+    after: &dyn Fn(&mut Rig),
+) {
     let mut points = 0;
     for in_store in [false, true] {
         for n in 0.. {

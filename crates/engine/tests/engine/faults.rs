@@ -13,7 +13,7 @@ use crate::refusals::rig;
 type All = (Kernel, BTreeMap<Key, Record>);
 
 fn all(rig: &Rig) -> All {
-    (rig.host.snapshot(), rig.store.snapshot())
+    (rig.host.snapshot().without_mirrors(), rig.store.snapshot())
 }
 
 fn create_dual() -> Command {
@@ -55,7 +55,11 @@ fn sentences(make: &dyn Fn() -> Rig, command: &dyn Fn(&mut Rig) -> Command) -> V
     rig.host.take_applied()
 }
 
-fn each_refused(make: &dyn Fn() -> Rig, command: &dyn Fn(&mut Rig) -> Command, least: usize) {
+pub(crate) fn each_refused(
+    make: &dyn Fn() -> Rig,
+    command: &dyn Fn(&mut Rig) -> Command,
+    least: usize,
+) {
     let sentences = sentences(make, command);
     assert!(sentences.len() >= least, "{sentences:#?}");
     for (at, sentence) in sentences.iter().enumerate() {
@@ -126,7 +130,7 @@ fn what_cannot_be_undone_is_said_and_the_next_start_heals_it() {
         rig.host.fail_at(n, Times::ForEver);
         let text = rig.refused(create_dual()).to_string();
         let undone =
-            "; and the state of before could not be restored: cannot remove bridge kleene1";
+            "; and the state of before could not be restored: cannot remove interface kleene1";
         assert_eq!(text.contains(undone), n > 1, "{text}");
         rig.host.clear_faults();
         assert_eq!(rig.store.snapshot(), stored);

@@ -55,7 +55,7 @@ fn a_network_lives_and_leaves_nothing() {
     );
     rig.check();
     assert_eq!(rig.ok(Command::NetworkRemove { network: "web".into() }), Outcome::Id(id));
-    assert_eq!(rig.host.take_applied(), ["remove bridge kleene0"]);
+    assert_eq!(rig.host.take_applied(), ["remove interface kleene0"]);
     assert_eq!(rig.host.snapshot(), before);
     assert!(rig.store.snapshot().is_empty());
     rig.check();

@@ -1,9 +1,9 @@
-//! Random commands, failures, deaths and orders of completion over three
-//! networks and five containers.
+//! Random commands, failures, deaths and orders of completion over four
+//! networks and six containers.
 
 use kleene_engine::Command;
 use kleene_engine::fake::{Rig, Times};
-use kleene_model::ContainerId;
+use kleene_model::{ContainerId, Driver, NetworkType};
 use proptest::prelude::*;
 
 use crate::lives::{add_nic, link};
@@ -29,8 +29,8 @@ enum Op {
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let net = || 0..3_u8;
-    let box_ = || 0..5_u8;
+    let net = || 0..4_u8;
+    let box_ = || 0..6_u8;
     let op = prop_oneof![
         2 => net().prop_map(Op::NetworkCreate),
         2 => net().prop_map(Op::NetworkRemove),
@@ -38,7 +38,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         4 => box_().prop_map(Op::ContainerCreate),
         1 => box_().prop_map(Op::ContainerRemove),
         6 => (box_(), net(), any::<bool>()).prop_map(|(c, n, six)| Op::Connect(c, n, six)),
-        1 => (box_(), net()).prop_map(|(c, n)| Op::Disconnect(c, n)),
+        2 => (box_(), net()).prop_map(|(c, n)| Op::Disconnect(c, n)),
         8 => (box_(), any::<u8>()).prop_map(|(c, what)| Op::Run(c, what)),
         3 => box_().prop_map(Op::Stop),
         4 => (box_(), any::<u8>()).prop_map(|(c, what)| Op::Process(c, what)),
@@ -79,6 +79,14 @@ fn act(rig: &mut Rig, op: Op, refused: &mut bool) {
         Op::NetworkCreate(n) => {
             let mut config = Rig::bridge_config(&network(n), &format!("10.{n}.0.0/29"));
             config.subnet6 = format!("fd00:{n}::/64");
+            match n {
+                1 => config.kind = NetworkType::Loopback,
+                2 => {
+                    config.kind = NetworkType::Custom;
+                    config.interface = "eth0".into();
+                }
+                _ => {}
+            }
             rig.send(Command::NetworkCreate(config));
         }
         Op::NetworkRemove(n) => {
@@ -88,8 +96,12 @@ fn act(rig: &mut Rig, op: Op, refused: &mut bool) {
             rig.send(Command::NetworkPrune);
         }
         Op::ContainerCreate(c) => {
-            let driver =
-                if c == 4 { kleene_model::Driver::Host } else { kleene_model::Driver::Vnet };
+            let driver = match c {
+                0 | 1 => Driver::Vnet,
+                2 | 3 => Driver::Ipnet,
+                4 => Driver::Host,
+                _ => Driver::Disabled,
+            };
             rig.send(Command::ContainerCreate(Rig::container_config(&container(c), driver)));
         }
         Op::ContainerRemove(c) => {
@@ -182,7 +194,7 @@ proptest! {
         healed(&mut rig, &mut refused);
         prop_assert_eq!(rig.host.strangers(), strangers.clone());
         // And all of it can be taken away again.
-        for c in 0..5 {
+        for c in 0..6 {
             drop(rig.ask(Command::ContainerStop { container: container(c), grace_ms: 0 }));
         }
         rig.ok(Command::ContainerPrune);

@@ -4,6 +4,7 @@ mod addresses;
 mod contract;
 mod crashes;
 mod faults;
+mod ipnet;
 mod lives;
 mod machine;
 mod order;

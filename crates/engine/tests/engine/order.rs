@@ -40,7 +40,7 @@ fn what_goes_comes_first_cables_before_bridges_then_networks() {
     let mut rig = Rig::new();
     rig.network("web", "10.4.6.0/24");
     let planned = sentences(&leftovers(), &rig.state());
-    assert_eq!(planned[..2], ["unplug cable epair8a", "remove bridge kleene8"]);
+    assert_eq!(planned[..2], ["unplug cable epair8a", "remove interface kleene8"]);
     assert!(planned[2].starts_with("make bridge kleene0 ("), "{planned:?}");
     assert_eq!(planned[3..], ["add address 10.4.6.1/24 to kleene0", "bring kleene0 up"]);
 }
@@ -48,7 +48,7 @@ fn what_goes_comes_first_cables_before_bridges_then_networks() {
 #[test]
 fn a_plan_towards_nothing_takes_away_only_what_is_ours() {
     let planned = sentences(&leftovers(), &State::default());
-    assert_eq!(planned, ["unplug cable epair8a", "remove bridge kleene8"]);
+    assert_eq!(planned, ["unplug cable epair8a", "remove interface kleene8"]);
     assert_eq!(sentences(&Actual::new(), &State::default()), [] as [&str; 0]);
 }
 
@@ -100,7 +100,7 @@ fn a_bridge_of_ours_under_another_name_is_replaced() {
     let mut actual = Actual::new();
     actual.insert(Link::observed(link("renamed"), LinkKind::Bridge, true, Some(&mark)));
     let planned = sentences(&actual, &state);
-    assert_eq!(planned[0], "remove bridge renamed");
+    assert_eq!(planned[0], "remove interface renamed");
     assert!(planned[1].starts_with("make bridge kleene0 "), "{planned:?}");
     assert!(Mark::parse(&mark).is_some());
 }
@@ -112,7 +112,7 @@ fn a_state_read_back_from_its_records_is_the_same_state() {
     let mut back = State::from_records(records.clone());
     let state = rig.state();
     assert_eq!(back.all_keys(), state.all_keys());
-    assert!(back.take_touched().is_empty());
+    assert!(back.take_touched().keys.is_empty());
     assert_eq!(back.next_sequence(), state.next_sequence());
     for key in state.all_keys() {
         assert_eq!(back.record(key), state.record(key));

@@ -3,8 +3,8 @@
 
 use kleene_engine::Command;
 use kleene_engine::fake::{Kind, Rig};
+use kleene_model::Driver;
 use kleene_model::api::NetworkConfig;
-use kleene_model::{Driver, NetworkType};
 
 use crate::lives::{add_nic, link};
 
@@ -229,13 +229,8 @@ fn what_comes_later_is_unsupported_by_name() {
         let text = rig().refused(create(edit)).to_string();
         assert!(text.starts_with("unsupported: ") && text.contains(words), "{text}");
     };
-    later(|c| c.kind = NetworkType::Loopback, "networks of type loopback");
-    later(|c| c.kind = NetworkType::Custom, "networks of type custom");
     later(|c| c.icc = false, "icc=false");
     later(|c| c.internal = true, "internal networks");
-    later(|c| c.subnet = String::new(), "a network without a subnet");
-    later(|c| c.subnet = "<auto>".into(), "automatic subnets");
-    later(|c| c.subnet6 = "<auto>".into(), "automatic subnets");
     // The allowed twins of nat, which is stored only.
     for nat in [None, Some(""), Some("<host-gateway>"), Some("eth0")] {
         let mut rig = rig();

@@ -10,11 +10,14 @@
 //! | `usr-upper`, `usr-work` | the writable layer of `/usr` |
 //! | `merged` | where the supervisor mounts `/`, in its own mount namespace |
 //! | `rootfs` | without overlay: the root itself, a copy |
-//! | `bundle` | `config.json` |
+//! | `bundle` | `config.json`; in `lower`, the path of the skeleton it stands on |
 //! | `given` | the files of `/etc` as they were last given, see `bundle_seed` |
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::bundle_seed::seed;
@@ -23,7 +26,7 @@ use super::cgroup::{CgroupName, Mode};
 use super::image::HostUsr;
 use super::mounts::{self, Bind, MountError};
 use super::overlay::Layers;
-use super::storage::{self, StorageError};
+use super::storage::{self, StorageError, during};
 
 /// A path for the network entry of `config.json` when the real one is not
 /// known yet: whoever launches replaces it.
@@ -32,11 +35,19 @@ pub const NETNS_PLACEHOLDER: &str = "/kleene-netns";
 /// The holder, inside every container.
 pub const HOLDER: &str = "/run/.kleene/holder";
 
-/// The network drivers that containers can have so far.
+/// The runtime's description, in the bundle.
+const CONFIG: &str = "config.json";
+
+/// The record of the skeleton, in the bundle.
+const LOWER: &str = "lower";
+
+/// What a container gets of the network, as far as its bundle goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Driver {
     /// A network stack of its own.
     Vnet,
+    /// A view of the host's interfaces, without the right to change it.
+    View,
     /// The host's network stack, without the right to change it.
     Host,
 }
@@ -66,8 +77,8 @@ pub struct BundleRequest<'a> {
     pub addresses: &'a [IpAddr],
     /// The network driver.
     pub driver: Driver,
-    /// Where the network namespace of [`Driver::Vnet`] will be found; unused
-    /// for [`Driver::Host`].
+    /// Where the network namespace will be found; unused for
+    /// [`Driver::Host`].
     pub netns: &'a Path,
     /// The program `kleene-holder`, on the host.
     pub holder: &'a Path,
@@ -130,6 +141,15 @@ pub enum BundleError {
     /// A mount that the user asked for.
     #[error(transparent)]
     Mount(#[from] MountError),
+    /// The kernel makes no overlay there: [`Storage::Copy`] is left.
+    #[error("this host mounts no overlay for container {id}")]
+    NoOverlay {
+        /// The container.
+        id: String,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
     /// The container's root could not be looked at.
     #[error("cannot compose the root of container {id}")]
     Compose {
@@ -187,8 +207,9 @@ impl Places {
 /// start, never while the container runs.
 ///
 /// # Errors
-/// A mount's source that is gone, a destination that cannot be made, or what
-/// the kernel says.
+/// A mount's source that is gone, a destination that cannot be made, overlays
+/// that this host does not mount (noticed here only where the root has to be
+/// looked at, for mounts), or what the kernel says.
 pub fn write(request: &BundleRequest<'_>) -> Result<Bundle, BundleError> {
     for path in [request.dir, request.image.lower()] {
         check_path(path)?;
@@ -202,7 +223,10 @@ pub fn write(request: &BundleRequest<'_>) -> Result<Bundle, BundleError> {
     let binds = mounts::prepare(request.id, request.binds, &places, request.storage)?;
     let config = bundle_spec::config(request, &places, &binds)
         .map_err(|source| BundleError::Spec { id: request.id.to_owned(), source })?;
-    storage::write_atomically(&places.bundle.join("config.json"), &config, 0o600)?;
+    // First: a bundle without it would be one that may stand on any skeleton.
+    let lower = request.image.lower().as_os_str().as_bytes();
+    storage::write_atomically(&places.bundle.join(LOWER), lower, 0o600)?;
+    storage::write_atomically(&places.bundle.join(CONFIG), &config, 0o600)?;
     let rootfs = match request.storage {
         Storage::Overlay => RootFs::Overlay {
             lower: vec![places.root.lower],
@@ -213,6 +237,36 @@ pub fn write(request: &BundleRequest<'_>) -> Result<Bundle, BundleError> {
         Storage::Copy => RootFs::Dir { path: places.copy },
     };
     Ok(Bundle { dir: places.bundle, rootfs })
+}
+
+/// The skeletons that containers stand on whose directories are in
+/// `containers`, stopped ones too. `None` when one of them does not say.
+///
+/// # Errors
+/// What the kernel says.
+pub fn skeletons_in_use(containers: &Path) -> Result<Option<BTreeSet<PathBuf>>, StorageError> {
+    let entries = match std::fs::read_dir(containers) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Some(BTreeSet::new())),
+        entries => entries.map_err(during("list", containers))?,
+    };
+    let mut used = BTreeSet::new();
+    for entry in entries {
+        let bundle = entry.map_err(during("list", containers))?.path().join("bundle");
+        let record = bundle.join(LOWER);
+        match std::fs::read(&record) {
+            // What a power loss leaves of a file.
+            Ok(path) if path.is_empty() => return Ok(None),
+            Ok(path) => drop(used.insert(PathBuf::from(OsString::from_vec(path)))),
+            Err(e) if is_missing(&e) && !bundle.join(CONFIG).exists() => {}
+            Err(e) if is_missing(&e) => return Ok(None),
+            Err(e) => return Err(during("read", &record)(e)),
+        }
+    }
+    Ok(Some(used))
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// The directory that takes what is written to `/`.

@@ -8,14 +8,12 @@
 //! container may have made `etc` a link to the host's, or `hosts` a fifo.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::IpAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat2, renameat, unlinkat,
-};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat2, renameat};
 use rustix::io::Errno;
 
 use super::bundle::{BundleRequest, Driver};
@@ -58,9 +56,7 @@ pub(crate) fn seed(
     ];
     for (name, content) in files {
         let record = given.join(name);
-        if give(&etc, name, content.as_bytes(), &record)
-            .map_err(during("write", &top.join("etc").join(name)))?
-        {
+        if give(&etc, name, content.as_bytes(), &record, top)? {
             storage::write_atomically(&record, content.as_bytes(), 0o600)?;
         }
     }
@@ -78,7 +74,7 @@ fn hosts(request: &BundleRequest<'_>, hostname: &str) -> String {
     }
     let names = names.join(" ");
     let own: &[IpAddr] = match request.driver {
-        Driver::Vnet => request.addresses,
+        Driver::Vnet | Driver::View => request.addresses,
         Driver::Host => &[],
     };
     let mut text = HOSTS.to_owned();
@@ -109,8 +105,15 @@ fn open_etc(top: &Path) -> io::Result<Option<OwnedFd>> {
 
 /// Writes one file unless the container has changed it. Whether it was
 /// written.
-fn give(etc: &OwnedFd, name: &str, content: &[u8], record: &Path) -> io::Result<bool> {
-    match look(etc, name)? {
+fn give(
+    etc: &OwnedFd,
+    name: &str,
+    content: &[u8],
+    record: &Path,
+    top: &Path,
+) -> Result<bool, StorageError> {
+    let path = top.join("etc").join(name);
+    match look(etc, name).map_err(during("look at", &path))? {
         Found::File(now) if now == content => return Ok(true),
         Found::File(now) if std::fs::read(record).is_ok_and(|last| last == now) => {}
         // What a power loss leaves of a file.
@@ -120,34 +123,36 @@ fn give(etc: &OwnedFd, name: &str, content: &[u8], record: &Path) -> io::Result<
         Found::File(_) | Found::Other => return Ok(false),
         Found::Nothing => {}
     }
-    let beside = format!(".{name}.kleene-new");
-    match unlinkat(etc, &beside, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(e) => return Err(e.into()),
+    // Made where no container reaches, so that nothing of its can be in the
+    // way, and moved in: the file, not a link to it, whatever is there.
+    let made = record.with_file_name(format!("{name}.new"));
+    match std::fs::remove_file(&made) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            return Err(during("remove", &made)(e));
+        }
+        _ => {}
     }
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mode = Mode::from_raw_mode(0o644);
-    let mut file = File::from(openat2(etc, &beside, flags, mode, WITHIN)?);
-    rustix::fs::fchmod(&file, mode)?;
-    file.write_all(content)?;
-    renameat(etc, &beside, etc, name)?;
+    storage::write_new(&made, content, 0o644)?;
+    renameat(CWD, &made, etc, name).map_err(during("write", &path))?;
     Ok(true)
 }
 
 fn look(etc: impl AsFd, name: &str) -> io::Result<Found> {
-    // Without NONBLOCK, opening a fifo would wait for a writer for ever.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match openat2(etc, name, flags, Mode::empty(), WITHIN) {
-        Ok(file) => File::from(file),
+    // Found without being opened: that of a fifo waits for a writer for ever,
+    // and that of a device does what the container may not.
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let found = match openat2(etc, name, flags, Mode::empty(), WITHIN) {
+        Ok(found) => found,
         Err(Errno::NOENT) => return Ok(Found::Nothing),
-        // A link, a removed file (a device of overlay's), a socket, a mount.
-        Err(Errno::LOOP | Errno::NXIO | Errno::NODEV | Errno::XDEV) => return Ok(Found::Other),
+        // A link, a mount.
+        Err(Errno::LOOP | Errno::XDEV) => return Ok(Found::Other),
         Err(e) => return Err(e.into()),
     };
-    let stat = fstat(&file)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+    // Not a directory, a socket, nor a removed file (a device of overlay's).
+    if FileType::from_raw_mode(fstat(&found)?.st_mode) != FileType::RegularFile {
         return Ok(Found::Other);
     }
+    let file = File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))?;
     let mut content = Vec::new();
     file.take(MAX + 1).read_to_end(&mut content)?;
     Ok(Found::File(content))
@@ -176,7 +181,8 @@ mod tests {
         fn give(&self, content: &str) -> bool {
             let Some(etc) = open_etc(&self.path("top")).unwrap() else { return false };
             let record = self.path("given/hosts");
-            let written = give(&etc, "hosts", content.as_bytes(), &record).unwrap();
+            let written =
+                give(&etc, "hosts", content.as_bytes(), &record, &self.path("top")).unwrap();
             if written {
                 std::fs::write(record, content).unwrap();
             }
@@ -220,8 +226,6 @@ mod tests {
         std::fs::create_dir(&hosts).unwrap();
         assert!(!layer.give("one"));
         std::fs::remove_dir(&hosts).unwrap();
-        // The name it is written under first, taken by a link outwards.
-        symlink(layer.path("host/hosts"), layer.path("top/etc/.hosts.kleene-new")).unwrap();
         assert!(layer.give("one"));
         assert_eq!(layer.hosts(), "one");
         assert_eq!(std::fs::read_to_string(layer.path("host/hosts")).unwrap(), "host");

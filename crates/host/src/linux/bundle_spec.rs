@@ -119,7 +119,7 @@ fn capabilities(driver: Driver) -> Capabilities {
     match driver {
         // In its own stack a container may do what root does.
         Driver::Vnet => capabilities.extend([Capability::NetAdmin, Capability::NetRaw]),
-        Driver::Host => {}
+        Driver::View | Driver::Host => {}
     }
     capabilities
 }
@@ -165,7 +165,7 @@ fn namespaces(request: &BundleRequest<'_>) -> Result<Vec<LinuxNamespace>, OciSpe
         .map(|kind| LinuxNamespaceBuilder::default().typ(kind).build())
         .collect::<Result<Vec<_>, _>>()?;
     match request.driver {
-        Driver::Vnet => namespaces.push(
+        Driver::Vnet | Driver::View => namespaces.push(
             LinuxNamespaceBuilder::default()
                 .typ(LinuxNamespaceType::Network)
                 .path(request.netns)

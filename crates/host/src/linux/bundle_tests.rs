@@ -126,6 +126,140 @@ fn the_container_knows_its_names_and_keeps_what_it_wrote() {
     assert_eq!((mode(""), mode("upper"), mode("usr-upper")), (0o700, 0o755, 0o755));
 }
 
+const GIVEN: [&str; 3] = ["hosts", "hostname", "resolv.conf"];
+
+type Put<'a> = &'a dyn Fn(&Path);
+
+/// Whatever a container leaves in the place of a file of its `/etc`, it starts
+/// again, what it left stays, and what it links to is not written to.
+#[test]
+fn nothing_in_the_place_of_a_given_file_is_in_the_way() {
+    let world = World::new();
+    world.write(Storage::Overlay, &[]).unwrap();
+    let etc = world.container().join("upper/etc");
+    let outside = world.dir.path().join("outside");
+    std::fs::write(&outside, "outside").unwrap();
+    let whiteout = |path: &Path| {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        mknodat(CWD, path, FileType::CharacterDevice, Mode::empty(), 0).unwrap();
+    };
+    let socket = |path: &Path| drop(std::os::unix::net::UnixListener::bind(path).unwrap());
+    let obstacles: [(&str, Put<'_>); 6] = [
+        ("link", &|path| symlink(&outside, path).unwrap()),
+        ("dangling link", &|path| symlink(world.dir.path().join("none"), path).unwrap()),
+        ("directory", &|path| std::fs::create_dir(path).unwrap()),
+        ("full directory", &|path| std::fs::create_dir_all(path.join("full")).unwrap()),
+        ("removed", &whiteout),
+        ("socket", &socket),
+    ];
+    for name in GIVEN {
+        for (what, put) in obstacles {
+            let path = etc.join(name);
+            storage::remove_tree(&path).unwrap();
+            put(&path);
+            let kind = || path.symlink_metadata().unwrap().file_type();
+            let before = kind();
+            let others = GIVEN.map(|other| etc.join(other)).into_iter().filter(|p| *p != path);
+            for other in others.clone() {
+                std::fs::remove_file(other).unwrap();
+            }
+            world.write(Storage::Overlay, &[]).unwrap_or_else(|e| panic!("{what} {name}: {e}"));
+            assert_eq!(kind(), before, "{what} {name}");
+            // The twins: the other files are given all the same.
+            assert!(others.clone().all(|other| other.is_file()), "{what} {name}");
+        }
+        storage::remove_tree(&etc.join(name)).unwrap();
+        world.write(Storage::Overlay, &[]).unwrap();
+        assert!(etc.join(name).is_file(), "{name} is given again");
+    }
+    assert_eq!(std::fs::read_to_string(&outside).unwrap(), "outside");
+    assert!(!world.dir.path().join("none").exists());
+}
+
+/// No name in the container's reach is one that a given file is made under.
+#[test]
+fn nothing_beside_a_given_file_is_in_the_way() {
+    let world = World::new();
+    let bundle = || world.write(Storage::Overlay, &[]);
+    bundle().unwrap();
+    let etc = world.container().join("upper/etc");
+    for name in GIVEN {
+        for beside in [format!(".{name}.kleene-new"), format!("{name}.new")] {
+            std::fs::create_dir_all(etc.join(beside).join("full")).unwrap();
+        }
+        std::fs::write(etc.join(name), "").unwrap();
+    }
+    bundle().unwrap();
+    for name in GIVEN {
+        assert!(etc.join(name).is_file() && etc.join(format!("{name}.new/full")).is_dir());
+    }
+    assert!(world.hosts().contains("site"));
+    // What a crash left where they are made.
+    std::fs::write(world.container().join("given/hosts.new"), "half").unwrap();
+    std::fs::write(etc.join("hosts"), "").unwrap();
+    bundle().unwrap();
+    assert!(world.hosts().contains("site"));
+    // In that place, out of the container's reach, an obstacle is named.
+    std::fs::create_dir(world.container().join("given/hosts.new")).unwrap();
+    std::fs::write(etc.join("hosts"), "").unwrap();
+    let error = bundle().unwrap_err().to_string();
+    assert!(error.contains("given/hosts.new"), "{error}");
+}
+
+#[test]
+fn a_bundle_says_what_skeleton_it_stands_on() {
+    let world = World::new();
+    let containers = world.dir.path().join("containers");
+    let used = || skeletons_in_use(&containers).unwrap();
+    assert_eq!(used(), Some(BTreeSet::new()));
+    let dir = containers.join("one");
+    write(&BundleRequest { dir: &dir, ..world.request() }).unwrap();
+    assert_eq!(used(), Some(BTreeSet::from([world.image.lower().to_owned()])));
+    std::fs::remove_file(dir.join("bundle/lower")).unwrap();
+    assert_eq!(used(), None);
+    storage::remove_tree(&dir).unwrap();
+    assert_eq!(used(), Some(BTreeSet::new()));
+}
+
+/// Where the kernel makes no overlay, that is said as such, so that a copy can
+/// be made instead; other refusals are not taken for it.
+#[test]
+fn mounts_are_possible_without_overlays() {
+    if !is_root("mounts_are_possible_without_overlays") {
+        return;
+    }
+    let world = World::new();
+    let source = world.dir.path().join("source");
+    std::fs::create_dir(&source).unwrap();
+    let bind = Bind::new(source.to_str().unwrap(), "/data", false).unwrap();
+    let binds = std::slice::from_ref(&bind);
+    let at = |name: &str| world.dir.path().join(name);
+    for name in ["below", "above", "scratch", "shown"] {
+        std::fs::create_dir(at(name)).unwrap();
+    }
+    let layers = Layers { lower: at("below"), upper: at("above"), work: at("scratch") };
+    in_own_namespaces(UnshareFlags::NEWNS, || {
+        // No overlay has its writable layer on an overlay.
+        layers.mount(&at("shown"))?;
+        let dir = at("shown").join("c");
+        let request = BundleRequest { dir: &dir, binds, ..world.request() };
+        let refused = write(&request).unwrap_err();
+        assert!(matches!(refused, BundleError::NoOverlay { .. }), "{refused:?}");
+        let bundle = write(&BundleRequest { storage: Storage::Copy, ..request }).unwrap();
+        let RootFs::Dir { path } = bundle.rootfs else { panic!("no directory") };
+        assert!(path.join("data").is_dir());
+        Ok(())
+    })
+    .unwrap();
+    // The twin: on a file system that can.
+    world.write(Storage::Overlay, binds).unwrap();
+    // A layer that cannot be mounted for another reason.
+    storage::remove_tree(&world.container().join("usr-work")).unwrap();
+    std::fs::write(world.container().join("usr-work"), "").unwrap();
+    let refused = world.write(Storage::Overlay, binds).unwrap_err();
+    assert!(!matches!(refused, BundleError::NoOverlay { .. }), "{refused:?}");
+}
+
 #[test]
 fn paths_that_overlay_would_split_are_refused() {
     let world = World::new();

@@ -6,6 +6,7 @@
 //! once. On a hybrid host the runtime puts processes into the v1 hierarchies
 //! only; our runtime program moves itself into the v2 directory first.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -202,6 +203,26 @@ impl Tree {
             Err(e) if is_gone(&e) && !dir.exists() => Ok(()),
             written => written.map_err(during("write", &path)),
         }
+    }
+
+    /// The containers that have a directory below `parent` (`/kleene`) in any
+    /// hierarchy: on a v1 or hybrid host one that was left behind may be in
+    /// some of them only.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn containers(&self, parent: &str) -> Result<BTreeSet<String>, CgroupError> {
+        let mut found = BTreeSet::new();
+        for dir in self.roots().map(|root| below(root, Path::new(parent))) {
+            let entries = match std::fs::read_dir(&dir) {
+                Err(e) if is_gone(&e) => continue,
+                entries => entries.map_err(during("list", &dir))?,
+            };
+            let directories =
+                entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            found.extend(directories.map(|dir| dir.file_name().to_string_lossy().into_owned()));
+        }
+        Ok(found)
     }
 
     /// Removes the container's directories in all hierarchies, with those that

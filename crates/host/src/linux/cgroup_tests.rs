@@ -36,6 +36,45 @@ fn the_mount_table_tells_the_mode() {
 }
 
 #[test]
+fn what_was_left_in_any_hierarchy_is_found_and_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |path: &str| dir.path().join(path);
+    for path in [
+        "unified/a/kleene/both",
+        "memory/a/kleene/both/inside",
+        "memory/a/kleene/memory-only",
+        "cpu/a/kleene/cpu-only",
+        // Another daemon's, and one of the same name elsewhere.
+        "memory/b/kleene/other",
+        "cpu/kleene/other",
+    ] {
+        std::fs::create_dir_all(at(path)).unwrap();
+    }
+    std::fs::write(at("cpu/a/kleene/cpu.shares"), "1024").unwrap();
+    let v1 = |name: &str| format!("33 31 0:30 / {} rw - cgroup cgroup rw\n", at(name).display());
+    let v2 = format!("41 31 0:38 / {} rw - cgroup2 cgroup2 rw\n", at("unified").display());
+    // The last one has nothing of ours at all.
+    let v1 = ["memory", "cpu", "pids"].map(v1).concat();
+    let found = |table: &str| Tree::from_mountinfo(table).unwrap().containers("/a/kleene").unwrap();
+    assert_eq!(found(&v2), ["both".to_owned()].into());
+    assert_eq!(found(&v1), ["both", "cpu-only", "memory-only"].map(str::to_owned).into());
+    let hybrid = v1 + &v2;
+    assert_eq!(found(&hybrid), ["both", "cpu-only", "memory-only"].map(str::to_owned).into());
+    let tree = Tree::from_mountinfo(&hybrid).unwrap();
+    for id in found(&hybrid) {
+        tree.remove(&CgroupName::new("/a/kleene", &id).unwrap(), Duration::ZERO).unwrap();
+    }
+    // A kernel's files go with their directory; these are of a disk.
+    std::fs::remove_file(at("cpu/a/kleene/cpu.shares")).unwrap();
+    tree.remove_parent(&CgroupName::new("/a/kleene", "any").unwrap()).unwrap();
+    assert!(found(&hybrid).is_empty());
+    assert!(
+        ["unified/a", "memory/a", "cpu/a"].iter().all(|path| !at(path).join("kleene").exists())
+    );
+    assert!(at("memory/b/kleene/other").exists() && at("cpu/kleene/other").exists());
+}
+
+#[test]
 fn a_container_s_processes_are_known_killed_and_its_directories_removed() {
     if !is_root("a_container_s_processes_are_known_killed_and_its_directories_removed") {
         return;

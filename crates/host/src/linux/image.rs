@@ -23,6 +23,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use super::bundle;
 use super::image_accounts::{group, passwd};
 use super::storage::{self, StorageError, during};
 
@@ -177,24 +178,39 @@ impl HostUsr {
         &self.binds
     }
 
-    /// Puts older skeletons below `images` into the trash, but those in
-    /// `in_use` (the lower layers of running containers), and gives their
-    /// number.
+    /// Puts skeletons below `images` into the trash that are of another host
+    /// than it is now, and that no container in `containers` stands on, not
+    /// even a stopped one; gives their number. Never to be called while a
+    /// bundle is written.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// A host without merged `/usr`; what the kernel says.
     pub fn remove_older(
-        &self,
         images: &Path,
-        in_use: &[PathBuf],
+        containers: &Path,
         trash: &Path,
-    ) -> Result<usize, StorageError> {
+    ) -> Result<usize, ImageError> {
+        Self::remove_older_from(Path::new("/"), images, containers, trash)
+    }
+
+    fn remove_older_from(
+        host: &Path,
+        images: &Path,
+        containers: &Path,
+        trash: &Path,
+    ) -> Result<usize, ImageError> {
+        let Some(in_use) = bundle::skeletons_in_use(containers)? else { return Ok(0) };
+        let listed = match std::fs::read_dir(images) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
+            listed => listed.map_err(during("list", images))?,
+        };
+        let current = name_of(&entries(host)?);
         let mut removed = 0;
-        for entry in std::fs::read_dir(images).map_err(during("list", images))? {
+        for entry in listed {
             let entry = entry.map_err(during("list", images))?;
-            let path = entry.path();
-            let ours = entry.file_name().to_string_lossy().starts_with("host-usr-v");
-            if ours && path != self.lower && !in_use.contains(&path) {
+            let (name, path) = (entry.file_name(), entry.path());
+            let ours = name.to_string_lossy().starts_with("host-usr-v");
+            if ours && name != *current && !in_use.contains(&path) {
                 storage::remove_tree_later(&path, trash)?;
                 removed += 1;
             }

@@ -45,12 +45,40 @@ fn a_skeleton_is_made_once_and_anew_when_the_host_changes() {
     std::fs::write(host.join("etc/resolv.conf"), "nameserver 192.0.2.54\n").unwrap();
     let second = HostUsr::ensure_from(&host, &images).unwrap();
     assert_ne!(second.lower(), first.lower());
-    let trash = dir.path().join("trash");
-    let in_use = [first.lower().to_owned()];
-    assert_eq!(second.remove_older(&images, &in_use, &trash).unwrap(), 0);
-    assert_eq!(second.remove_older(&images, &[], &trash).unwrap(), 1);
-    assert!(!first.lower().exists() && second.lower().exists());
-    assert_eq!(std::fs::read_dir(&images).unwrap().count(), 1);
+}
+
+#[test]
+fn older_skeletons_go_when_no_container_stands_on_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = host(dir.path());
+    let [images, containers, trash] =
+        ["images", "containers", "trash"].map(|name| dir.path().join(name));
+    let remove =
+        || HostUsr::remove_older_from(&host, &images, &containers, &trash).map_err(drop).unwrap();
+    // Nothing is there yet.
+    assert_eq!(remove(), 0);
+    let [used, unused, now] = [1, 2, 3].map(|last| {
+        let text = format!("nameserver 192.0.2.{last}\n");
+        std::fs::write(host.join("etc/resolv.conf"), text).unwrap();
+        HostUsr::ensure_from(&host, &images).unwrap()
+    });
+    std::fs::create_dir(images.join("not-ours")).unwrap();
+    // A container that was never started has no bundle.
+    std::fs::create_dir_all(containers.join("new")).unwrap();
+    let bundle = containers.join("one/bundle");
+    std::fs::create_dir_all(&bundle).unwrap();
+    std::fs::write(bundle.join("config.json"), "{}").unwrap();
+    let there = || [&used, &unused, &now].map(|image| image.lower().is_dir());
+    // One that does not say what it stands on may stand on any.
+    assert_eq!((remove(), there()), (0, [true; 3]));
+    std::fs::write(bundle.join("lower"), "").unwrap();
+    assert_eq!((remove(), there()), (0, [true; 3]));
+    std::fs::write(bundle.join("lower"), used.lower().to_str().unwrap()).unwrap();
+    assert_eq!((remove(), there()), (1, [true, false, true]));
+    std::fs::remove_dir_all(containers.join("one")).unwrap();
+    assert_eq!((remove(), there()), (1, [false, false, true]));
+    assert!(images.join("not-ours").is_dir());
+    assert_eq!(storage::empty_trash(&trash).unwrap(), 2);
 }
 
 #[test]

@@ -10,9 +10,11 @@ pub mod image;
 mod image_accounts;
 pub mod mounts;
 pub mod net;
+pub mod nft;
 pub mod overlay;
 pub mod storage;
 #[allow(unsafe_code, reason = "the calls that rustix cannot make safe")]
 pub(crate) mod sys;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod view;

@@ -20,6 +20,7 @@ use rustix::mount::{MountFlags, mount_bind, mount_bind_recursive, mount_remount}
 use rustix::thread::UnshareFlags;
 
 use super::bundle::{BundleError, Places, Storage};
+use super::overlay;
 use super::sys::fs::in_own_namespaces;
 
 /// Where the engine's own file systems are: a mount there would take away
@@ -171,7 +172,13 @@ pub(crate) fn prepare(
         .collect();
     let sources = sources?;
     let made = in_own_namespaces(UnshareFlags::NEWNS, || {
-        let top = compose(places, storage)?;
+        let top = match compose(places, storage) {
+            Ok(top) => top,
+            Err(source) if storage == Storage::Overlay && overlay::is_unsupported(&source) => {
+                return Ok(Err(BundleError::NoOverlay { id: id.to_owned(), source }));
+            }
+            Err(source) => return Err(source),
+        };
         let root = open(top, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let mut placed = Vec::new();
         for bind in sources {
@@ -181,14 +188,12 @@ pub(crate) fn prepare(
                     mount(top, &bind)?;
                     placed.push(bind);
                 }
-                Err(error) => return Ok(Err(error)),
+                Err(error) => return Ok(Err(error.into())),
             }
         }
         Ok(Ok(placed))
     });
-    let made: Result<Vec<Bind>, MountError> =
-        made.map_err(|source| BundleError::Compose { id: id.to_owned(), source })?;
-    Ok(made?)
+    made.map_err(|source| BundleError::Compose { id: id.to_owned(), source })?
 }
 
 /// Mounts the root as the container will have it.

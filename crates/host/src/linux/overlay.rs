@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::CWD;
+use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create,
     fsconfig_set_string, fsmount, fsopen, move_mount,
@@ -58,6 +59,17 @@ impl Layers {
         let mount = fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
         Ok(move_mount(&mount, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
     }
+}
+
+/// Whether a refused mount means that the kernel makes no overlay there: it has
+/// none, may not, or cannot on these file systems. The supervisor judges its
+/// own mount alike.
+pub(crate) fn is_unsupported(refusal: &io::Error) -> bool {
+    let errno = Errno::from_io_error(refusal);
+    errno.is_some_and(|errno| {
+        [Errno::NODEV, Errno::INVAL, Errno::NOTSUP, Errno::PERM, Errno::LOOP, Errno::NOSYS]
+            .contains(&errno)
+    })
 }
 
 /// Whether the kernel makes an overlay with its writable layer below `dir`:

@@ -10,7 +10,7 @@ use kleene_host::linux::net::sweep;
 use kleene_model::LinkName;
 
 use crate::world::{
-    World, addresses, ask, endpoint, ip, listen, network, reaches, shown, until, world,
+    World, addresses, ask, endpoint, inside, ip, listen, network, reaches, shown, until, world,
 };
 
 const LONG: Duration = Duration::from_secs(5);
@@ -158,7 +158,7 @@ fn taking_away_twice_is_done() {
         until("the cable goes with its namespace", || shown(other.link()).is_none());
         world.apply(&[Change::RetireCable { link: other }]);
         for _ in 0..2 {
-            world.apply(&[Change::RemoveBridge { link: world.owned_bridge(1) }]);
+            world.apply(&[Change::RemoveLink { link: world.owned_bridge(1) }]);
         }
         assert_eq!(shown(&LinkName::kleene(1)), None);
     });
@@ -184,6 +184,34 @@ fn a_sweep_takes_many_at_once_and_nobody_elses() {
         let left: Vec<bool> = cables.iter().map(|c| shown(c.link()).is_some()).collect();
         assert_eq!(left, [false, false, false, false, true, true]);
         assert_eq!(shown(&LinkName::cable_host(5)).expect("kept")["group"], "default");
+    });
+}
+
+/// A cable that somebody else took is not deleted; when it has vanished, its
+/// name is told to be free all the same.
+#[test]
+fn what_a_sweep_left_alone_is_told_when_it_vanishes() {
+    world(|world| {
+        let container = world.container(1);
+        let mut changes = world.bridge(1);
+        for number in 1..=2 {
+            changes.extend(world.attach(container, 1, number).into_iter().take(3));
+        }
+        world.apply(&changes);
+        let cables = [1, 2].map(|number| world.owned_cable(number));
+        for cable in &cables {
+            world.apply(&[Change::RetireCable { link: cable.clone() }]);
+        }
+        ip(&["link", "set", "epair2a", "alias", "mine"]);
+        let netns = std::fs::File::open("/proc/thread-self/ns/net").expect("own namespace").into();
+        std::thread::scope(|scope| {
+            let sweeping = scope.spawn(|| inside(&netns, || sweep(&cables)));
+            until("the first try is over", || shown(cables[0].link()).is_none());
+            assert!(shown(cables[1].link()).is_some(), "it is somebody else's");
+            ip(&["link", "del", "epair2a"]);
+            let gone = sweeping.join().expect("the sweep").expect("sweep");
+            assert_eq!(gone, cables.each_ref().map(|cable| cable.link().clone()));
+        });
     });
 }
 

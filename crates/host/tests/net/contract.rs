@@ -38,7 +38,7 @@ fn any(world: &World, numbers: &mut Numbers, container: ContainerId) -> Change {
         2 => Change::AddAddress { link, addr },
         3 => Change::RemoveAddress { link: world.owned_bridge(bridge), addr },
         4 => Change::RaiseLink { link },
-        5 => Change::RemoveBridge { link: world.owned_bridge(bridge) },
+        5 => Change::RemoveLink { link: world.owned_bridge(bridge) },
         6 => {
             let mark = world.mark(Owner::Endpoint(endpoint(number)));
             Change::MakeCable { cable: world.cable(container, number), mark }

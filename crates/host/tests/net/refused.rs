@@ -104,7 +104,7 @@ fn what_lost_its_mark_is_never_taken_away() {
             }
             let found = if alias.is_empty() { "no mark".to_owned() } else { format!("{alias:?}") };
             for change in [
-                Change::RemoveBridge { link: bridge.clone() },
+                Change::RemoveLink { link: bridge.clone() },
                 Change::RemoveAddress { link: bridge.clone(), addr },
                 Change::RetireCable { link: cable.clone() },
             ] {
@@ -131,7 +131,7 @@ fn an_address_that_is_not_there_cannot_be_removed() {
         assert_eq!(addresses(&ask(&["addr"]), &LinkName::kleene(1)), ["fd09:1::1/64"]);
         let text = refused(world, &[remove], 0);
         assert!(text.contains("remove address 10.9.1.1/24 from kleene1"), "{text}");
-        world.apply(&[Change::RemoveBridge { link: world.owned_bridge(1) }]);
+        world.apply(&[Change::RemoveLink { link: world.owned_bridge(1) }]);
         let gone = Change::RemoveAddress { link: world.owned_bridge(1), addr };
         assert!(refused(world, &[gone], 0).ends_with("there is no interface kleene1"));
     });

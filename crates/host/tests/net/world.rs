@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use kleene_engine::Host;
 use kleene_engine::actual::{Actual, Link, LinkKind};
-use kleene_engine::change::{Cable, Change, Mark, Owned, Owner};
+use kleene_engine::change::{Cable, CableUse, Change, Mark, Owned, Owner};
 use kleene_engine::host::{ApplyError, chain};
 use kleene_host::linux::net::{LinuxHost, Namespaces};
 use kleene_model::{ContainerId, EndpointId, InstanceName, LinkName, MacAddress, NetworkId};
@@ -220,6 +220,7 @@ impl World {
     pub(crate) fn cable(&self, container: ContainerId, number: u32) -> Cable {
         let number_byte = u8::try_from(number).expect("a small number");
         Cable {
+            purpose: CableUse::Port,
             host: LinkName::cable_host(number),
             inner: LinkName::cable_container(number),
             host_mac: mac(number_byte, 1),

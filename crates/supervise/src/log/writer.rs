@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::PathBuf,
 };
 
@@ -23,7 +23,9 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A writer that continues after the files that are there.
+    /// A writer that continues where the one before it stopped: in the newest
+    /// file while that is not full, so that many short lives do not rotate away
+    /// what the limits would keep.
     #[must_use]
     pub fn new(dir: PathBuf, limits: LogLimits) -> Self {
         Self { dir, limits, file: None, number: 0, size: 0, dropped: 0 }
@@ -60,7 +62,7 @@ impl Writer {
         if self.size >= self.limits.max_bytes {
             self.file = None;
         }
-        if self.file.is_none() && !self.open_next() {
+        if self.file.is_none() && !self.open_newest() && !self.open_next() {
             return false;
         }
         let Some(file) = &mut self.file else { return false };
@@ -71,6 +73,22 @@ impl Writer {
         // A full disk may have taken a part: whole lines only.
         let _ = file.set_len(self.size);
         false
+    }
+
+    /// Continues the newest file, unless it is full, or ends in a torn line:
+    /// what follows that in one file would be lost with it.
+    fn open_newest(&mut self) -> bool {
+        let Some(number) = self.numbers().last().copied().filter(|last| *last > self.number) else {
+            return false;
+        };
+        let path = self.dir.join(file_name(number));
+        let Ok(file) = OpenOptions::new().append(true).read(true).open(path) else { return false };
+        let size = file.metadata().map_or(u64::MAX, |found| found.len());
+        if size >= self.limits.max_bytes || !ends_whole(&file, size) {
+            return false;
+        }
+        (self.file, self.number, self.size) = (Some(file), number, size);
+        true
     }
 
     fn open_next(&mut self) -> bool {
@@ -98,4 +116,10 @@ impl Writer {
         numbers.sort_unstable();
         numbers
     }
+}
+
+/// Whether the last line of a file is a whole one.
+fn ends_whole(file: &File, size: u64) -> bool {
+    let mut last = [0];
+    size.checked_sub(1).is_none_or(|at| file.read_exact_at(&mut last, at).is_ok() && last == *b"\n")
 }

@@ -9,8 +9,9 @@
 //! crash of ours leaves one without its mark.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
-use kleene_engine::change::{Change, Owned};
+use kleene_engine::change::{Cable, CableUse, Change, Owned};
 use kleene_engine::host::ApplyError;
 use kleene_model::{ContainerId, LinkName};
 use rustix::io::Errno;
@@ -20,15 +21,24 @@ use super::error::{KernelError, NetError};
 use super::make::Made;
 use super::namespaces::visit;
 use super::request::{self, Request, Which};
+use super::request_route;
+use super::settings;
 use super::socket::Socket;
+use crate::linux::nft::Element;
 
 /// How many containers' sockets are open at a time.
 const INNER: usize = 64;
 /// Carries changes out, in order.
 pub(super) fn apply(host: &mut LinuxHost, changes: &[Change]) -> Result<(), ApplyError> {
     let Some(first) = changes.first() else { return Ok(()) };
-    let mut run =
-        Run { host, queue: Vec::new(), space: Space::Host, inner: HashMap::new(), current: 0 };
+    let mut run = Run {
+        host,
+        queue: Vec::new(),
+        space: Space::Host,
+        elements: Vec::new(),
+        inner: HashMap::new(),
+        current: 0,
+    };
     let applied = run.all(changes);
     applied.map_err(|Failure { at, error }| ApplyError {
         done: at,
@@ -43,8 +53,14 @@ pub(super) struct Failure {
     error: NetError,
 }
 
+impl Failure {
+    pub(super) fn new(at: usize, error: NetError) -> Self {
+        Self { at, error }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Space {
+pub(super) enum Space {
     Host,
     Inner(ContainerId),
 }
@@ -54,14 +70,16 @@ struct Queued<'a> {
     change: usize,
     requests: Vec<Request>,
     makes: Option<Made<'a>>,
-    /// Whether a link that is gone is as good as done.
-    may_be_gone: bool,
+    /// The address that it shows on a link.
+    shows: Option<(u32, IpAddr)>,
+    /// Refusals that are as good as done.
+    tolerates: &'static [Errno],
 }
 
 /// What is known of a container's namespace while a batch is applied.
 #[derive(Default)]
 pub(super) struct Inner {
-    socket: Option<Socket>,
+    pub(super) socket: Option<Socket>,
     pub(super) indexes: HashMap<LinkName, u32>,
     /// Ends of new cables that want their settings, and the changes that made them.
     pub(super) raw: Vec<(usize, LinkName)>,
@@ -72,6 +90,9 @@ pub(super) struct Run<'h, 'c> {
     pub(super) host: &'h mut LinuxHost,
     queue: Vec<Queued<'c>>,
     space: Space,
+    /// Elements of our nftables sets that wait for their transaction: of which
+    /// change, and whether they are added.
+    pub(super) elements: Vec<(usize, bool, Element)>,
     pub(super) inner: HashMap<ContainerId, Inner>,
     /// The number of the change that is being worked at.
     pub(super) current: usize,
@@ -99,8 +120,12 @@ impl<'c> Run<'_, 'c> {
                 let index = self.free_index()?;
                 self.make(Made::Bridge { link, mac: *mac, mark, index })
             }
+            Change::MakeLoopback { link, mac, mark } => {
+                let index = self.free_index()?;
+                self.make(Made::Loopback { link, mac: *mac, mark, index })
+            }
             Change::MakeCable { cable, mark } => {
-                let (index, inner) = (self.free_index()?, self.host.numbers.draw());
+                let (index, inner) = (self.free_index()?, self.inner_number(cable)?);
                 self.make(Made::Cable { cable, mark, index, inner })
             }
             Change::AddAddress { link, addr } => {
@@ -119,7 +144,7 @@ impl<'c> Run<'_, 'c> {
                 let (index, master) = (self.index(link)?, self.index(bridge)?);
                 self.push(Space::Host, request::set_master(index, master))
             }
-            Change::RemoveBridge { link } => {
+            Change::RemoveLink { link } => {
                 self.take_away(link, |index| vec![request::delete_link(index)])
             }
             // Down first: a port that leaves its bridge while it is up talks to
@@ -143,7 +168,27 @@ impl<'c> Run<'_, 'c> {
                 let index = self.inner_index(*container, link)?;
                 self.push(Space::Inner(*container), request::default_route(index, *via))
             }
+            Change::Put { piece } => self.put(piece),
+            Change::Take { piece } => self.take(piece),
+            Change::PutInside { container, inside } => self.put_inside(*container, inside),
+            Change::TakeInside { container, inside } => self.take_inside(*container, inside),
+            Change::RenameInner { container, from, to } => self.rename_inner(*container, from, to),
+            Change::Set { setting, value } => {
+                self.flush()?;
+                let written = settings::write(setting, value);
+                self.fail(written)
+            }
         }
+    }
+
+    /// The index of a cable's inner end: where it stands in the place of an
+    /// interface of the host's, that one's.
+    fn inner_number(&mut self, cable: &Cable) -> Result<u32, Failure> {
+        let stands_in = match cable.purpose {
+            CableUse::Port => false,
+            CableUse::Routed => self.is_host_link(&cable.inner)?,
+        };
+        if stands_in { self.index(&cable.inner) } else { Ok(self.host.numbers.draw()) }
     }
 
     pub(super) fn failure(&self, error: impl Into<NetError>) -> Failure {
@@ -158,27 +203,55 @@ impl<'c> Run<'_, 'c> {
 // What is queued, and how it is sent.
 impl<'c> Run<'_, 'c> {
     fn push(&mut self, space: Space, request: Request) -> Result<(), Failure> {
+        self.push_or(space, request, &[])
+    }
+
+    /// The same for a request whose refusal may be as good as done.
+    pub(super) fn push_or(
+        &mut self,
+        space: Space,
+        request: Request,
+        tolerates: &'static [Errno],
+    ) -> Result<(), Failure> {
+        self.flush_elements()?;
         if self.space != space || self.queue.last().is_some_and(|last| last.makes.is_some()) {
-            self.flush()?;
+            self.flush_requests()?;
         }
         self.space = space;
         let (change, requests) = (self.current, vec![request]);
-        self.queue.push(Queued { change, requests, makes: None, may_be_gone: false });
+        self.queue.push(Queued { change, requests, makes: None, shows: None, tolerates });
+        Ok(())
+    }
+
+    /// Sets a container's address on an interface of the host.
+    pub(super) fn push_shown(&mut self, index: u32, addr: IpAddr) -> Result<(), Failure> {
+        self.push(Space::Host, request_route::show(index, addr))?;
+        if let Some(queued) = self.queue.last_mut() {
+            queued.shows = Some((index, addr));
+        }
         Ok(())
     }
 
     fn make(&mut self, made: Made<'c>) -> Result<(), Failure> {
+        self.flush_elements()?;
         if self.space != Space::Host || self.queue.last().is_some_and(|last| last.makes.is_none()) {
-            self.flush()?;
+            self.flush_requests()?;
         }
         self.space = Space::Host;
         let (change, requests) = (self.current, self.making(&made)?);
-        self.queue.push(Queued { change, requests, makes: Some(made), may_be_gone: false });
+        let (makes, shows, tolerates) = (Some(made), None, &[][..]);
+        self.queue.push(Queued { change, requests, makes, shows, tolerates });
         Ok(())
     }
 
     /// Sends what waits. The first refusal is the failure.
-    fn flush(&mut self) -> Result<(), Failure> {
+    pub(super) fn flush(&mut self) -> Result<(), Failure> {
+        // Only one of them holds anything.
+        self.flush_elements()?;
+        self.flush_requests()
+    }
+
+    pub(super) fn flush_requests(&mut self) -> Result<(), Failure> {
         let queue = std::mem::take(&mut self.queue);
         let Some(first) = queue.first() else { return Ok(()) };
         let at = first.change;
@@ -207,7 +280,11 @@ impl<'c> Run<'_, 'c> {
     ) -> Result<(), Failure> {
         match (queued.makes, verdict) {
             (Some(made), verdict) => self.made(made, verdict),
-            (None, Err(refused)) if queued.may_be_gone && refused.errno() == Errno::NODEV => Ok(()),
+            (None, verdict) if queued.shows.is_some() => match queued.shows {
+                Some(shown) => self.shown(shown, verdict),
+                None => Ok(()),
+            },
+            (None, Err(refused)) if queued.tolerates.contains(&refused.errno()) => Ok(()),
             (None, verdict) => self.fail(verdict.map_err(NetError::from)),
         }
     }
@@ -216,7 +293,7 @@ impl<'c> Run<'_, 'c> {
 // Links of the host that are there.
 impl Run<'_, '_> {
     /// The index of a link of the host.
-    fn index(&mut self, link: &LinkName) -> Result<u32, Failure> {
+    pub(super) fn index(&mut self, link: &LinkName) -> Result<u32, Failure> {
         if let Some(index) = self.host.indexes.get(link) {
             return Ok(*index);
         }
@@ -233,6 +310,17 @@ impl Run<'_, '_> {
             }
             None => Err(self.failure(NetError::NoLink(link.clone()))),
         }
+    }
+
+    /// The same for a link that may be gone.
+    pub(super) fn index_if_there(&mut self, link: &LinkName) -> Result<Option<u32>, Failure> {
+        self.flush()?;
+        let found = self.host.socket.link(Which::Name(link));
+        Ok(self.fail(found)?.map(|found| found.index))
+    }
+
+    fn is_host_link(&mut self, link: &LinkName) -> Result<bool, Failure> {
+        Ok(self.host.indexes.contains_key(link) || self.index_if_there(link)?.is_some())
     }
 
     /// The index of a link that still carries our mark; `None` when it is gone.
@@ -256,10 +344,7 @@ impl Run<'_, '_> {
         self.host.indexes.remove(owned.link());
         // By index: a link that takes the name from now on is not meant.
         for request in found.map(requests).unwrap_or_default() {
-            self.push(Space::Host, request)?;
-            if let Some(queued) = self.queue.last_mut() {
-                queued.may_be_gone = true;
-            }
+            self.push_or(Space::Host, request, &[Errno::NODEV])?;
         }
         Ok(())
     }
@@ -267,7 +352,11 @@ impl Run<'_, '_> {
 
 // Inside containers.
 impl Run<'_, '_> {
-    fn inner_index(&mut self, container: ContainerId, link: &LinkName) -> Result<u32, Failure> {
+    pub(super) fn inner_index(
+        &mut self,
+        container: ContainerId,
+        link: &LinkName,
+    ) -> Result<u32, Failure> {
         // A cable that waits to be made is made before anyone looks for it.
         if self.queue.last().is_some_and(|last| last.makes.is_some()) {
             self.flush()?;
@@ -286,7 +375,7 @@ impl Run<'_, '_> {
     }
 
     /// The socket in a container, opened where it is missing.
-    fn inner_socket(&mut self, container: ContainerId) -> Result<&mut Socket, Failure> {
+    pub(super) fn inner_socket(&mut self, container: ContainerId) -> Result<&mut Socket, Failure> {
         let ready = |inner: &Inner| inner.socket.is_some() && inner.raw.is_empty();
         if !self.inner.get(&container).is_some_and(ready) {
             self.settle(container)?;

@@ -7,6 +7,8 @@ use kleene_engine::host::HostError;
 use kleene_model::{ContainerId, LinkName};
 use rustix::io::Errno;
 
+use crate::linux::nft::NftError;
+
 /// The kernel refused one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelError {
@@ -90,8 +92,22 @@ pub enum NetError {
     /// A container's network namespace could not be entered.
     #[error("cannot enter the network namespace")]
     Enter(#[source] io::Error),
-    /// A setting below `/proc/sys/net` could not be written.
-    #[error("cannot write {path}")]
+    /// IPv6 packets cannot be let through one interface alone.
+    #[error(
+        "unsupported: IPv6 addresses of containers on a custom network need the setting force_forwarding (Linux 6.17)"
+    )]
+    NoForceForwarding,
+    /// The rules that guard containers' addresses could not be changed.
+    #[error("cannot change the nftables rules")]
+    Rules(#[source] Box<NftError>),
+    /// Somebody else has set the address.
+    #[error("the host has the address {0} on that interface already")]
+    AddressTaken(std::net::IpAddr),
+    /// The kernel did not give an address up to be led elsewhere.
+    #[error("the kernel keeps the address {0} to itself")]
+    Claimed(std::net::IpAddr),
+    /// A setting below `/proc/sys/net` could not be read or written.
+    #[error("cannot read or write {path}")]
     Setting {
         /// The file.
         path: String,
@@ -110,7 +126,7 @@ fn found_mark(found: Option<&str>) -> String {
 
 impl NetError {
     /// The kernel's error number, where the kernel refused.
-    pub(super) fn errno(&self) -> Option<Errno> {
+    pub(in crate::linux) fn errno(&self) -> Option<Errno> {
         match self {
             Self::Kernel(kernel) => Some(kernel.errno()),
             _ => None,
@@ -119,7 +135,7 @@ impl NetError {
 }
 
 /// Names what was attempted on the host.
-pub(super) fn host(what: &str) -> impl FnOnce(NetError) -> HostError + use<'_> {
+pub(in crate::linux) fn host(what: &str) -> impl FnOnce(NetError) -> HostError + use<'_> {
     move |source| HostError { what: what.to_owned(), source: Box::new(source) }
 }
 

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use kleene_engine::change::{Cable, Change, Mark, Owner};
+use kleene_engine::change::{Cable, CableUse, Change, Mark, Owner};
 use kleene_model::{ContainerId, EndpointId, LinkName, MacAddress, NetworkId};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -48,6 +48,7 @@ impl Attachment {
         let endpoint = EndpointId::from_bytes([0xe0, 0, 0, 0, 0, number]).expect("id");
         let addr = |text: String| text.parse().expect("an address");
         let cable = Cable {
+            purpose: CableUse::Port,
             host: LinkName::cable_host(u32::from(number)),
             inner: LinkName::cable_container(u32::from(number)),
             host_mac: MacAddress::from_id([0, 0, 0, 0, 0, number], 1),

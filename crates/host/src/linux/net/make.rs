@@ -3,13 +3,14 @@
 use std::hash::{BuildHasher, RandomState};
 use std::os::fd::AsFd;
 
-use kleene_engine::change::{Cable, Mark};
+use kleene_engine::change::{Cable, CableUse, Mark};
 use kleene_model::{LinkName, MacAddress};
 use rustix::io::Errno;
 
 use super::apply::{Failure, Run};
 use super::error::{KernelError, NetError};
 use super::request::{self, Request, Which};
+use super::request_route;
 use super::settings;
 
 /// How many indexes are tried for a link.
@@ -45,27 +46,48 @@ impl Numbers {
 /// A link that a queued request makes.
 #[derive(Clone, Copy)]
 pub(super) enum Made<'a> {
-    Bridge { link: &'a LinkName, mac: MacAddress, mark: &'a Mark, index: u32 },
-    Cable { cable: &'a Cable, mark: &'a Mark, index: u32, inner: u32 },
+    Bridge {
+        link: &'a LinkName,
+        mac: MacAddress,
+        mark: &'a Mark,
+        index: u32,
+    },
+    /// A dummy; where the kernel has none, a bridge without ports.
+    Loopback {
+        link: &'a LinkName,
+        mac: MacAddress,
+        mark: &'a Mark,
+        index: u32,
+    },
+    Cable {
+        cable: &'a Cable,
+        mark: &'a Mark,
+        index: u32,
+        inner: u32,
+    },
 }
 
 impl Made<'_> {
     fn link(&self) -> &LinkName {
         match self {
-            Self::Bridge { link, .. } => link,
+            Self::Bridge { link, .. } | Self::Loopback { link, .. } => link,
             Self::Cable { cable, .. } => &cable.host,
         }
     }
 
     fn index(&self) -> u32 {
         match self {
-            Self::Bridge { index, .. } | Self::Cable { index, .. } => *index,
+            Self::Bridge { index, .. }
+            | Self::Loopback { index, .. }
+            | Self::Cable { index, .. } => *index,
         }
     }
 
     fn mark(&self) -> &Mark {
         match self {
-            Self::Bridge { mark, .. } | Self::Cable { mark, .. } => mark,
+            Self::Bridge { mark, .. } | Self::Loopback { mark, .. } | Self::Cable { mark, .. } => {
+                mark
+            }
         }
     }
 }
@@ -74,7 +96,12 @@ impl<'c> Run<'_, 'c> {
     /// The messages that make a link and mark it.
     pub(super) fn making(&self, made: &Made<'_>) -> Result<Vec<Request>, Failure> {
         let make = match made {
-            Made::Bridge { link, mac, index, .. } => request::make_bridge(*index, link, *mac),
+            Made::Loopback { link, mac, index, .. } if !self.host.lacks_dummy => {
+                request_route::make_dummy(*index, link, *mac)
+            }
+            Made::Bridge { link, mac, index, .. } | Made::Loopback { link, mac, index, .. } => {
+                request::make_bridge(*index, link, *mac)
+            }
             Made::Cable { cable, index, inner, .. } => {
                 let netns = self.fail(self.host.namespaces.get(cable.container))?;
                 request::make_cable(cable, (*index, *inner), netns.as_fd())
@@ -95,6 +122,7 @@ impl<'c> Run<'_, 'c> {
         };
         self.host.indexes.insert(made.link().clone(), made.index());
         match made {
+            Made::Loopback { link, .. } => self.fail(settings::loopback(link))?,
             Made::Bridge { link, index, .. } => {
                 self.fail(settings::bridge(link))?;
                 if settings::ipv6() {
@@ -103,7 +131,14 @@ impl<'c> Run<'_, 'c> {
                 }
             }
             Made::Cable { cable, inner, .. } => {
-                self.fail(settings::host_end(&cable.host))?;
+                let set = match cable.purpose {
+                    CableUse::Port => settings::host_end(&cable.host),
+                    CableUse::Routed => settings::routed_end(&cable.host),
+                };
+                self.fail(set)?;
+                if cable.purpose == CableUse::Routed {
+                    self.host.routed.insert(cable.host.clone(), cable.container);
+                }
                 let space = self.inner.entry(cable.container).or_default();
                 space.indexes.insert(cable.inner.clone(), inner);
                 space.raw.push((self.current, cable.inner.clone()));
@@ -116,14 +151,24 @@ impl<'c> Run<'_, 'c> {
     fn make_again(&mut self, made: Made<'c>, refused: KernelError) -> Result<Made<'c>, Failure> {
         let (mut made, mut refused) = (made, refused);
         for _ in 0..TRIES {
-            if !self.index_was_taken(&made, &refused)? {
+            if matches!(made, Made::Loopback { .. }) && refused.errno() == Errno::OPNOTSUPP {
+                // From now on a bridge without ports stands in for it.
+                self.host.lacks_dummy = true;
+            } else if self.index_was_taken(&made, &refused)? {
+                self.host.numbers.jump();
+                let host = self.free_index()?;
+                match &mut made {
+                    Made::Bridge { index, .. } | Made::Loopback { index, .. } => *index = host,
+                    Made::Cable { cable, index, inner, .. } => {
+                        *index = host;
+                        // One that stands in a host interface's place keeps its index.
+                        if cable.purpose == CableUse::Port {
+                            *inner = self.host.numbers.draw();
+                        }
+                    }
+                }
+            } else {
                 break;
-            }
-            self.host.numbers.jump();
-            let (host, peer) = (self.free_index()?, self.host.numbers.draw());
-            match &mut made {
-                Made::Bridge { index, .. } => *index = host,
-                Made::Cable { index, inner, .. } => (*index, *inner) = (host, peer),
             }
             let requests = self.making(&made)?;
             match self.host_batch(&requests)? {

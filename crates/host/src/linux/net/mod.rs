@@ -6,22 +6,28 @@
 //! Only `request` knows how messages are built.
 
 mod apply;
-mod error;
+pub(in crate::linux) mod error;
+mod inside;
 mod make;
-mod namespaces;
+pub(in crate::linux) mod namespaces;
 mod observe;
-mod request;
-mod settings;
-mod socket;
+pub(in crate::linux) mod request;
+mod request_route;
+mod rules;
+pub(in crate::linux) mod settings;
+pub(in crate::linux) mod socket;
+mod standing;
 mod sweep;
-mod wire;
+pub(in crate::linux) mod wire;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 
 use kleene_engine::actual::{Actual, HostRoute};
 use kleene_engine::change::Change;
 use kleene_engine::host::{ApplyError, Host, HostError};
-use kleene_model::{InstanceName, LinkName};
+use kleene_engine::piece::Inside;
+use kleene_model::{Borrowed, ContainerId, Family, InstanceName, LinkName, NetworkType};
 
 pub use error::{KernelError, NetError};
 pub use namespaces::Namespaces;
@@ -42,6 +48,12 @@ pub struct LinuxHost {
     /// what somebody else did to the links shows as one.
     indexes: HashMap<LinkName, u32>,
     numbers: make::Numbers,
+    /// Our nftables table.
+    rules: rules::Rules,
+    /// Routed cables, and whose they are.
+    routed: HashMap<LinkName, ContainerId>,
+    /// Whether this kernel has no dummy interfaces.
+    lacks_dummy: bool,
 }
 
 impl LinuxHost {
@@ -52,15 +64,39 @@ impl LinuxHost {
     pub fn new(instance: InstanceName, namespaces: Namespaces) -> Result<Self, HostError> {
         let socket = Socket::open().map_err(error::host("open a netlink socket"))?;
         let (indexes, numbers) = (HashMap::new(), make::Numbers::random());
-        Ok(Self { instance, namespaces, socket, indexes, numbers })
+        let (rules, routed) = (rules::Rules::new(&instance), HashMap::new());
+        let lacks_dummy = false;
+        Ok(Self { instance, namespaces, socket, indexes, numbers, rules, routed, lacks_dummy })
     }
 }
 
 impl Host for LinuxHost {
     fn observe(&mut self) -> Result<Actual, HostError> {
         let seen = observe::observe(&mut self.socket)?;
-        self.indexes = seen.indexes;
-        Ok(seen.actual)
+        (self.indexes, self.routed) = (seen.indexes, seen.routed);
+        let mut actual = seen.actual;
+        let standing = standing::observe(self, &mut actual);
+        standing.map_err(error::host("look at the addresses of containers"))?;
+        Ok(actual)
+    }
+
+    fn inside(&mut self, container: ContainerId) -> Result<BTreeSet<Inside>, HostError> {
+        let what = format!("look into the view of container {container}");
+        inside::look(self, container).map_err(error::host(&what))
+    }
+
+    fn to_borrow(
+        &mut self,
+        link: &LinkName,
+        kind: NetworkType,
+        family: Family,
+    ) -> Result<Vec<Borrowed>, HostError> {
+        let what = format!("use {link} for {} addresses of containers", family.protocol());
+        settings::to_borrow(link, kind, family).map_err(error::host(&what))
+    }
+
+    fn neighbours(&mut self, link: &LinkName) -> Result<BTreeSet<IpAddr>, HostError> {
+        observe::neighbours(&mut self.socket, link).map_err(error::host("list the neighbours"))
     }
 
     fn routes(&mut self) -> Result<Vec<HostRoute>, HostError> {
@@ -71,6 +107,7 @@ impl Host for LinuxHost {
         let applied = apply::apply(self, changes);
         if applied.is_err() {
             self.indexes.clear();
+            self.rules.doubt();
         }
         applied
     }

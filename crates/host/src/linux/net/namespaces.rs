@@ -1,7 +1,7 @@
 //! The network namespaces of containers.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -54,24 +54,34 @@ impl Namespaces {
     }
 }
 
-/// Enters a network namespace with a short-lived thread, so that no other
-/// thread is ever in the wrong one: gives the container's ends of cables their
+/// Enters a container's network namespace: gives its ends of cables their
 /// settings, and opens a socket there.
 pub(super) fn visit(netns: &OwnedFd, cables: &[LinkName]) -> Result<Socket, NetError> {
-    let inside = || {
-        move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))
-            .map_err(|errno| NetError::Enter(errno.into()))?;
+    enter(netns.as_fd(), || {
         for link in cables {
             settings::inner_end(link)?;
         }
         Socket::open()
+    })
+}
+
+/// Does something in a network namespace, on a short-lived thread, so that no
+/// other thread is ever in the wrong one.
+pub(in crate::linux) fn enter<T: Send>(
+    netns: BorrowedFd<'_>,
+    work: impl FnOnce() -> Result<T, NetError> + Send,
+) -> Result<T, NetError> {
+    let inside = || {
+        move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
+            .map_err(|errno| NetError::Enter(errno.into()))?;
+        work()
     };
     let spawned = thread::scope(|scope| {
         let thread = thread::Builder::new().name("netns".to_owned()).spawn_scoped(scope, inside);
         thread.map(|thread| thread.join())
     });
     match spawned {
-        Ok(Ok(visited)) => visited,
+        Ok(Ok(outcome)) => outcome,
         Ok(Err(panic)) => std::panic::resume_unwind(panic),
         Err(source) => Err(NetError::Enter(source)),
     }

@@ -1,31 +1,40 @@
 //! Looks at the host's links, addresses and routes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use kleene_engine::actual::{Actual, HostRoute, Link, LinkKind};
 use kleene_engine::change::Mark;
 use kleene_engine::host::HostError;
-use kleene_model::{Family, InstanceName, LinkName};
-
-use rustix::io::Errno;
+use kleene_model::{ContainerId, Family, InstanceName, LinkName};
 
 use super::error::{self, NetError};
+use super::request::{MAIN, Which};
+use super::request_route::PROTOCOL;
 use super::socket::Socket;
-use super::wire::{LinkRecord, RouteRecord};
+use super::wire::{LinkRecord, RouteKind, RouteRecord};
 
 /// A picture of the host, and the indexes of its links.
 pub(super) struct Seen {
     pub(super) actual: Actual,
     pub(super) indexes: HashMap<LinkName, u32>,
+    /// Routed cables, and whose they are.
+    pub(super) routed: HashMap<LinkName, ContainerId>,
 }
 
 /// Looks at all links and addresses.
 pub(super) fn observe(socket: &mut Socket) -> Result<Seen, HostError> {
     let links = socket.links().map_err(error::host("list the links"))?;
     let addresses = socket.addresses().map_err(error::host("list the addresses"))?;
-    Ok(picture(&links, addresses.iter().map(|record| (record.index, record.addr))))
+    // Those of containers are seen for themselves.
+    let own = addresses.iter().filter(|record| record.protocol != PROTOCOL);
+    let mut seen = picture(&links, own.map(|record| (record.index, record.addr)));
+    let routed = links.iter().filter_map(|record| {
+        Some((name(record)?, super::standing::routed_for(record.alias.as_deref())?))
+    });
+    seen.routed = routed.collect();
+    Ok(seen)
 }
 
 fn picture(links: &[LinkRecord], addresses: impl Iterator<Item = (u32, IpNet)>) -> Seen {
@@ -46,7 +55,7 @@ fn picture(links: &[LinkRecord], addresses: impl Iterator<Item = (u32, IpNet)>) 
         }
     }
     let indexes = names.into_iter().map(|(index, name)| (name, index)).collect();
-    Seen { actual, indexes }
+    Seen { actual, indexes, routed: HashMap::new() }
 }
 
 /// The link's name; `None` for one that no request could spell.
@@ -56,7 +65,7 @@ fn name(record: &LinkRecord) -> Option<LinkName> {
 
 fn kind(record: &LinkRecord) -> LinkKind {
     match record.kind.as_deref() {
-        Some("bridge") => LinkKind::Bridge,
+        Some("bridge" | "dummy") => LinkKind::Bridge,
         Some("veth") => LinkKind::Cable,
         _ => LinkKind::Other,
     }
@@ -64,6 +73,25 @@ fn kind(record: &LinkRecord) -> LinkKind {
 
 fn is_link_local6(net: IpNet) -> bool {
     matches!(net, IpNet::V6(net) if net.addr().is_unicast_link_local())
+}
+
+/// The addresses that somebody uses on the wire of an interface: the host itself
+/// on any of its own, and those that it has heard of there.
+pub(super) fn neighbours(
+    socket: &mut Socket,
+    link: &LinkName,
+) -> Result<BTreeSet<IpAddr>, NetError> {
+    let own = socket.addresses()?;
+    let own = own.iter().filter(|record| record.protocol != PROTOCOL);
+    let mut busy: BTreeSet<IpAddr> = own.map(|record| record.addr.addr()).collect();
+    let Some(index) = socket.link(Which::Name(link))?.map(|link| link.index) else {
+        return Ok(busy);
+    };
+    for family in Family::BOTH {
+        let known = socket.neighbours(family, false)?.into_iter();
+        busy.extend(known.filter(|n| n.index == index && n.known).map(|n| n.addr));
+    }
+    Ok(busy)
 }
 
 /// The unicast routes of the main table, but for those that lead to a link of
@@ -94,17 +122,8 @@ pub(super) fn routes(
 }
 
 fn main_table(socket: &mut Socket, family: Family) -> Result<Vec<RouteRecord>, NetError> {
-    const MAIN: u32 = 254;
-    let mut list = match socket.routes(family) {
-        // The kernel makes the table with its first route.
-        Err(error) if error.errno() == Some(Errno::NOENT) => Vec::new(),
-        listed => listed?,
-    };
-    // A kernel without the family answers with those of all others.
-    list.retain(|record| {
-        let wanted = Family::of(record.destination.addr()) == family && record.table == MAIN;
-        wanted && record.unicast && !is_special(record.destination)
-    });
+    let mut list = socket.routes(family, MAIN)?;
+    list.retain(|record| record.kind == RouteKind::Unicast && !is_special(record.destination));
     Ok(list)
 }
 
@@ -145,7 +164,7 @@ mod tests {
             kind: Some("veth".to_owned()),
             alias: Some("kleene:main:endpoint:2f1dc29b8f36".to_owned()),
             master,
-            group: 0,
+            ..LinkRecord::default()
         };
         let links =
             [record(1, Some("a"), Some(3)), record(2, None, None), record(3, Some("b"), Some(9))];

@@ -1,5 +1,5 @@
-//! Builds the messages that are sent to the kernel. The only file that names
-//! the types of `netlink-packet-route`.
+//! Builds the messages that are sent to the kernel. Only this file and
+//! `request_route` name the types of `netlink-packet-route`.
 
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use kleene_engine::change::{Cable, Mark};
 use kleene_model::{Family, LinkName, MacAddress};
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
 };
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
@@ -22,16 +22,16 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Route};
 
 /// One message to the kernel, whole but for its sequence number.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Request {
+pub(in crate::linux) struct Request {
     bytes: Vec<u8>,
 }
 
-const CHANGE: u16 = NLM_F_REQUEST | NLM_F_ACK;
-const MAKE: u16 = CHANGE | NLM_F_CREATE | NLM_F_EXCL;
-const LIST: u16 = NLM_F_REQUEST | NLM_F_DUMP;
+pub(super) const CHANGE: u16 = NLM_F_REQUEST | NLM_F_ACK;
+pub(super) const MAKE: u16 = CHANGE | NLM_F_CREATE | NLM_F_EXCL;
+pub(super) const LIST: u16 = NLM_F_REQUEST | NLM_F_DUMP;
 
 impl Request {
-    fn new(message: Route, flags: u16) -> Self {
+    pub(super) fn new(message: Route, flags: u16) -> Self {
         let mut message = NetlinkMessage::from(message);
         message.header.flags = flags;
         message.finalize();
@@ -47,7 +47,7 @@ impl Request {
     }
 
     /// Appends it, numbered, to a datagram.
-    pub(super) fn write(&self, sequence: u32, datagram: &mut Vec<u8>) {
+    pub(in crate::linux) fn write(&self, sequence: u32, datagram: &mut Vec<u8>) {
         const SEQUENCE: std::ops::Range<usize> = 8..12;
         let start = datagram.len();
         datagram.extend_from_slice(&self.bytes);
@@ -57,7 +57,7 @@ impl Request {
     }
 }
 
-fn link(index: u32, attributes: Vec<LinkAttribute>) -> LinkMessage {
+pub(super) fn link(index: u32, attributes: Vec<LinkAttribute>) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.header.index = index;
     message.attributes = attributes;
@@ -104,7 +104,7 @@ pub(super) fn make_cable(
 
 /// Marks a link as ours. The kernel takes an alias in the message that makes a
 /// link, and forgets it: it has to be set.
-pub(super) fn set_mark(index: u32, mark: &Mark) -> Request {
+pub(in crate::linux) fn set_mark(index: u32, mark: &Mark) -> Request {
     let alias = LinkAttribute::IfAlias(mark.to_string());
     Request::new(Route::SetLink(link(index, vec![alias])), CHANGE)
 }
@@ -115,7 +115,7 @@ pub(super) fn set_master(index: u32, master: u32) -> Request {
 }
 
 /// Brings a link up or down.
-pub(super) fn set_up(index: u32, up: bool) -> Request {
+pub(in crate::linux) fn set_up(index: u32, up: bool) -> Request {
     let mut message = link(index, Vec::new());
     message.header.change_mask = LinkFlags::Up;
     message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
@@ -131,23 +131,23 @@ pub(super) fn link_local_from_mac(index: u32) -> Request {
 }
 
 /// Puts a link into a group.
-pub(super) fn set_group(index: u32, group: u32) -> Request {
+pub(in crate::linux) fn set_group(index: u32, group: u32) -> Request {
     Request::new(Route::SetLink(link(index, vec![LinkAttribute::Group(group)])), CHANGE)
 }
 
 /// Deletes a link.
-pub(super) fn delete_link(index: u32) -> Request {
+pub(in crate::linux) fn delete_link(index: u32) -> Request {
     Request::new(Route::DelLink(link(index, Vec::new())), CHANGE)
 }
 
 /// Deletes all links of a group at once.
-pub(super) fn delete_group(group: u32) -> Request {
+pub(in crate::linux) fn delete_group(group: u32) -> Request {
     Request::new(Route::DelLink(link(0, vec![LinkAttribute::Group(group)])), CHANGE)
 }
 
 /// Which link is asked for.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Which<'a> {
+pub(in crate::linux) enum Which<'a> {
     /// The one of that name.
     Name(&'a LinkName),
     /// The one of that index.
@@ -178,11 +178,16 @@ pub(super) fn list_addresses() -> Request {
     Request::new(Route::GetAddress(AddressMessage::default()), LIST)
 }
 
-/// Asks for the routes of a family in the main table.
-pub(super) fn list_routes(of: Family) -> Request {
+/// The number of the main routing table.
+pub(super) const MAIN: u8 = RouteHeader::RT_TABLE_MAIN;
+/// The number of the table of the host's own addresses.
+pub(super) const LOCAL: u8 = 255;
+
+/// Asks for the routes of a family in a table.
+pub(super) fn list_routes(of: Family, table: u8) -> Request {
     let mut message = RouteMessage::default();
     message.header.address_family = family(of);
-    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.table = table;
     Request::new(Route::GetRoute(message), LIST)
 }
 
@@ -200,11 +205,11 @@ pub(super) fn add_address(index: u32, addr: IpNet) -> Request {
 }
 
 /// Takes an address off.
-pub(super) fn remove_address(index: u32, addr: IpNet) -> Request {
+pub(in crate::linux) fn remove_address(index: u32, addr: IpNet) -> Request {
     Request::new(Route::DelAddress(address(index, addr)), CHANGE)
 }
 
-fn address(index: u32, addr: IpNet) -> AddressMessage {
+pub(super) fn address(index: u32, addr: IpNet) -> AddressMessage {
     let mut message = AddressMessage::default();
     message.header.family = family(Family::of(addr.addr()));
     message.header.prefix_len = addr.prefix_len();
@@ -218,7 +223,7 @@ fn address(index: u32, addr: IpNet) -> AddressMessage {
     message
 }
 
-/// Sets the default route of the gateway's family.
+/// Sets the default route of the gateway's family, in place of another.
 pub(super) fn default_route(index: u32, via: IpAddr) -> Request {
     let mut message = RouteMessage::default();
     message.header.address_family = family(Family::of(via));
@@ -227,12 +232,81 @@ pub(super) fn default_route(index: u32, via: IpAddr) -> Request {
     message.header.scope = RouteScope::Universe;
     message.header.kind = RouteType::Unicast;
     message.attributes = vec![RouteAttribute::Gateway(via.into()), RouteAttribute::Oif(index)];
-    Request::new(Route::NewRoute(message), MAKE)
+    Request::new(Route::NewRoute(message), CHANGE | NLM_F_CREATE | NLM_F_REPLACE)
 }
 
-fn family(family: Family) -> AddressFamily {
+pub(super) fn family(family: Family) -> AddressFamily {
     match family {
         Family::V4 => AddressFamily::Inet,
         Family::V6 => AddressFamily::Inet6,
     }
+}
+
+/// A link that shows an interface of the host.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::linux) struct MirrorLink<'a> {
+    pub(in crate::linux) kind: &'a str,
+    pub(in crate::linux) name: &'a LinkName,
+    /// 0 lets the kernel choose.
+    pub(in crate::linux) index: u32,
+    pub(in crate::linux) mtu: u32,
+    /// `None` lets the kernel choose.
+    pub(in crate::linux) mac: Option<MacAddress>,
+    pub(in crate::linux) up: bool,
+}
+
+/// Makes such a link, whole.
+pub(in crate::linux) fn make_mirror(mirror: MirrorLink<'_>) -> Request {
+    let kind = LinkInfo::Kind(InfoKind::Other(mirror.kind.to_owned()));
+    let mut attributes = vec![
+        LinkAttribute::IfName(mirror.name.to_string()),
+        LinkAttribute::Mtu(mirror.mtu),
+        LinkAttribute::LinkInfo(vec![kind]),
+    ];
+    attributes.extend(mirror.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
+    let mut message = link(mirror.index, attributes);
+    if mirror.up {
+        message.header.change_mask = LinkFlags::Up;
+        message.header.flags = LinkFlags::Up;
+    }
+    Request::new(Route::NewLink(message), MAKE)
+}
+
+/// Renames a link.
+pub(in crate::linux) fn set_name(index: u32, name: &str) -> Request {
+    let name = LinkAttribute::IfName(name.to_string());
+    Request::new(Route::SetLink(link(index, vec![name])), CHANGE)
+}
+
+/// Sets a link's MTU.
+pub(in crate::linux) fn set_mtu(index: u32, mtu: u32) -> Request {
+    Request::new(Route::SetLink(link(index, vec![LinkAttribute::Mtu(mtu)])), CHANGE)
+}
+
+/// Sets a link's MAC address.
+pub(in crate::linux) fn set_mac(index: u32, mac: MacAddress) -> Request {
+    let mac = LinkAttribute::Address(mac.0.to_vec());
+    Request::new(Route::SetLink(link(index, vec![mac])), CHANGE)
+}
+
+/// Asks for the links of a kind. The kernel answers with those of all kinds
+/// where it does not know this one, and loads no module to learn of it.
+pub(in crate::linux) fn list_kind(kind: &str) -> Request {
+    let info = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Other(kind.to_owned()))]);
+    Request::new(Route::GetLink(link(0, vec![brief(), info])), LIST)
+}
+
+/// Makes the host itself answer for all addresses of a network, none of which
+/// is shown.
+pub(in crate::linux) fn local_route(index: u32, net: IpNet) -> Request {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(Family::of(net.addr()));
+    message.header.destination_prefix_length = net.prefix_len();
+    message.header.table = LOCAL;
+    message.header.protocol = RouteProtocol::Static;
+    message.header.scope = RouteScope::Host;
+    message.header.kind = RouteType::Local;
+    message.attributes =
+        vec![RouteAttribute::Destination(net.addr().into()), RouteAttribute::Oif(index)];
+    Request::new(Route::NewRoute(message), MAKE)
 }

@@ -1,6 +1,7 @@
 //! A synchronous route-netlink socket.
 
 use std::io;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use netlink_sys::SocketAddr;
@@ -13,7 +14,10 @@ use kleene_model::Family;
 
 use super::error::{KernelError, NetError};
 use super::request::{self, Request, Which};
-use super::wire::{self, AddressRecord, Frame, LinkRecord, Malformed, RouteRecord, frames, kind};
+use super::request_route;
+use super::wire::{
+    self, AddressRecord, Frame, LinkRecord, Malformed, NeighbourRecord, RouteRecord, frames, kind,
+};
 
 /// The kernel answers at once; what waits are only deletions, for milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -61,7 +65,7 @@ impl Socket {
 
     /// Sends requests for changes, as many at once as fit, and reads every
     /// answer. A refused one does not stop those behind it.
-    pub(super) fn batch(
+    pub(in crate::linux) fn batch(
         &mut self,
         requests: &[&Request],
     ) -> Result<Vec<Result<(), KernelError>>, NetError> {
@@ -100,7 +104,10 @@ impl Socket {
     }
 
     /// The link, or `None` when there is none.
-    pub(super) fn link(&mut self, which: Which<'_>) -> Result<Option<LinkRecord>, NetError> {
+    pub(in crate::linux) fn link(
+        &mut self,
+        which: Which<'_>,
+    ) -> Result<Option<LinkRecord>, NetError> {
         let first = self.send(&[&request::get_link(which)])?;
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -122,21 +129,67 @@ impl Socket {
     }
 
     /// All links.
-    pub(super) fn links(&mut self) -> Result<Vec<LinkRecord>, NetError> {
+    pub(in crate::linux) fn links(&mut self) -> Result<Vec<LinkRecord>, NetError> {
         self.list(&request::list_links(), kind::LINK, |payload| wire::link(payload).map(Some))
     }
 
     /// All addresses of both families.
-    pub(super) fn addresses(&mut self) -> Result<Vec<AddressRecord>, NetError> {
+    pub(in crate::linux) fn addresses(&mut self) -> Result<Vec<AddressRecord>, NetError> {
         self.list(&request::list_addresses(), kind::ADDRESS, wire::address)
     }
 
-    /// The routes of a family, at least those of the main table.
-    pub(super) fn routes(&mut self, family: Family) -> Result<Vec<RouteRecord>, NetError> {
-        self.list(&request::list_routes(family), kind::ROUTE, wire::route)
+    /// The routes of a family in a table. Only those: a kernel that does not
+    /// filter lists all.
+    pub(super) fn routes(
+        &mut self,
+        family: Family,
+        table: u8,
+    ) -> Result<Vec<RouteRecord>, NetError> {
+        let request = request::list_routes(family, table);
+        let mut list = match self.list(&request, kind::ROUTE, wire::route) {
+            // The kernel makes the table with its first route.
+            Err(error) if error.errno() == Some(Errno::NOENT) => Vec::new(),
+            listed => listed?,
+        };
+        list.retain(|record| {
+            let of_family = Family::of(record.destination.addr()) == family;
+            of_family && record.table == u32::from(table)
+        });
+        Ok(list)
     }
 
-    fn list<T>(
+    /// The neighbours of a family: those that are known, or those for which the
+    /// host answers.
+    pub(super) fn neighbours(
+        &mut self,
+        family: Family,
+        proxies: bool,
+    ) -> Result<Vec<NeighbourRecord>, NetError> {
+        let request = request_route::list_neighbours(family, proxies);
+        let mut list = self.list(&request, kind::NEIGHBOUR, wire::neighbour)?;
+        list.retain(|record| record.proxy == proxies && Family::of(record.addr) == family);
+        Ok(list)
+    }
+
+    /// The way to an address, or `None` where there is none.
+    pub(super) fn way_to(&mut self, to: IpAddr) -> Result<Option<RouteRecord>, NetError> {
+        let first = self.send(&[&request_route::which_way(to)])?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            for frame in frames(self.receive(deadline)?) {
+                let frame = frame?;
+                match frame.kind {
+                    _ if place(&frame, first) != Some(0) => {}
+                    kind::ROUTE => return Ok(wire::route(frame.payload)?),
+                    kind::ERROR => return Ok(None),
+                    _ => return Err(NetError::Malformed("an answer is no route")),
+                }
+            }
+        }
+    }
+
+    /// The list that a request asks for.
+    pub(in crate::linux) fn list<T>(
         &mut self,
         request: &Request,
         wanted: u16,

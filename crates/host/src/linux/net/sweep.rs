@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
 
 use kleene_engine::change::Owned;
 use kleene_engine::host::HostError;
@@ -13,57 +14,119 @@ use super::request::{self, Request, Which};
 use super::socket::Socket;
 use super::wire::LinkRecord;
 
+/// The pauses between the tries. A second in all: whoever asked holds the names
+/// for as long, and what has not gone by then needs somebody's help.
+const PAUSES: [Duration; 5] = [
+    Duration::from_millis(30),
+    Duration::from_millis(60),
+    Duration::from_millis(120),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+];
+
 /// Deletes cables that were taken out of use, all at once, with a socket of
 /// its own: it waits for the kernel, for tens of milliseconds. Returns those
-/// that are gone, whoever deleted them. One that no longer carries its mark,
-/// or is in use again, is left alone and not returned.
+/// that are gone, whoever deleted them. One that is in use again is left alone
+/// and not returned; so is one that no longer carries its mark, unless it
+/// vanishes within a second. What the kernel refuses is tried again for as long.
 ///
 /// # Errors
-/// When the kernel does not answer, or refuses.
+/// When the kernel does not answer, or refuses, and nothing is gone.
 pub fn sweep(links: &[Owned]) -> Result<Vec<LinkName>, HostError> {
     let mut socket = Socket::open().map_err(error::host("open a netlink socket"))?;
-    sweep_with(&mut socket, links).map_err(error::host("delete cables"))
+    persist(links, |links| round(&mut socket, links), std::thread::sleep)
+        .map_err(error::host("delete cables"))
 }
 
-fn sweep_with(socket: &mut Socket, links: &[Owned]) -> Result<Vec<LinkName>, NetError> {
-    let (mut doomed, mut gone) = (Vec::new(), Vec::new());
+/// What became of cables in one try.
+#[derive(Debug, Default)]
+struct Round<'a> {
+    gone: Vec<LinkName>,
+    /// Worth another look.
+    left: Vec<&'a Owned>,
+    /// Why some of those are left, where the kernel refused.
+    refused: Option<NetError>,
+}
+
+/// Tries until nothing is left, with longer and longer pauses, and not for
+/// ever. A try that failed as a whole leaves everything as it was.
+fn persist<'a>(
+    links: &'a [Owned],
+    mut attempt: impl FnMut(&[&'a Owned]) -> Result<Round<'a>, NetError>,
+    mut pause: impl FnMut(Duration),
+) -> Result<Vec<LinkName>, NetError> {
+    let mut left: Vec<&Owned> = links.iter().collect();
+    let mut gone = Vec::new();
+    let mut pauses = PAUSES.into_iter();
+    loop {
+        let refused = match attempt(&left) {
+            Ok(round) => {
+                gone.extend(round.gone);
+                left = round.left;
+                round.refused
+            }
+            Err(error) => Some(error),
+        };
+        match (pauses.next(), refused) {
+            _ if left.is_empty() => return Ok(gone),
+            (Some(length), _) => pause(length),
+            // Names that are free must not stay held because of others.
+            (None, Some(error)) if gone.is_empty() => return Err(error),
+            (None, _) => return Ok(gone),
+        }
+    }
+}
+
+fn round<'a>(socket: &mut Socket, links: &[&'a Owned]) -> Result<Round<'a>, NetError> {
+    let (mut doomed, mut round) = (Vec::new(), Round::default());
     for owned in links {
         match socket.link(Which::Name(owned.link()))? {
-            None => gone.push(owned.link().clone()),
-            Some(found) if is_retired(&found, owned) => doomed.push((owned, found.index)),
-            Some(_) => {}
+            None => round.gone.push(owned.link().clone()),
+            Some(found) if is_retired(&found, owned) => doomed.push((*owned, found.index)),
+            // In use again: it is swept when it has been retired again.
+            Some(found) if is_marked(&found, owned) => {}
+            Some(_) => round.left.push(owned),
         }
     }
     match doomed.as_slice() {
         [] => {}
-        [(_, index)] => one_by_one(socket, [*index])?,
+        [(_, index)] => round.refused = one_by_one(socket, [*index])?,
         several => {
             if !as_group(socket, several)? {
-                one_by_one(socket, several.iter().map(|(_, index)| *index))?;
+                let indexes = several.iter().map(|(_, index)| *index);
+                round.refused = one_by_one(socket, indexes)?;
             }
         }
     }
     for (owned, index) in doomed {
         if socket.link(Which::Index(index))?.is_none() {
-            gone.push(owned.link().clone());
+            round.gone.push(owned.link().clone());
+        } else {
+            round.left.push(owned);
         }
     }
-    Ok(gone)
+    Ok(round)
+}
+
+fn is_marked(found: &LinkRecord, owned: &Owned) -> bool {
+    found.alias.as_deref() == Some(owned.mark().to_string().as_str())
 }
 
 fn is_retired(found: &LinkRecord, owned: &Owned) -> bool {
-    let same = found.alias.as_deref() == Some(owned.mark().to_string().as_str());
-    same && !found.up && found.master.is_none()
+    is_marked(found, owned) && !found.up && found.master.is_none()
 }
 
 /// Deletes links as one group: the kernel waits once, not once for each.
-/// `false`, and nothing is deleted, when the group was not ours alone.
+/// `false` when the group was not ours alone, in which case nothing is
+/// deleted, or when the kernel refused.
 fn as_group(socket: &mut Socket, doomed: &[(&Owned, u32)]) -> Result<bool, NetError> {
     let groups: BTreeSet<u32> = socket.links()?.iter().map(|link| link.group).collect();
     let Some(group) = free_group(&groups) else { return Ok(false) };
     let joins: Vec<Request> =
         doomed.iter().map(|(_, index)| request::set_group(*index, group)).collect();
-    all_or_gone(socket, &joins)?;
+    if all_or_gone(socket, &joins)?.is_some() {
+        return Ok(false);
+    }
     // Looked at again: the kernel deletes whatever is in the group.
     let members: Vec<LinkRecord> =
         socket.links()?.into_iter().filter(|link| link.group == group).collect();
@@ -73,8 +136,7 @@ fn as_group(socket: &mut Socket, doomed: &[(&Owned, u32)]) -> Result<bool, NetEr
     if !members.iter().all(meant) {
         return Ok(false);
     }
-    all_or_gone(socket, &[request::delete_group(group)])?;
-    Ok(true)
+    Ok(all_or_gone(socket, &[request::delete_group(group)])?.is_none())
 }
 
 /// A group number above those that people choose, in which no link is.
@@ -84,19 +146,23 @@ fn free_group(groups: &BTreeSet<u32>) -> Option<u32> {
     (0..8).filter_map(|_| random()).find(|group| !groups.contains(group))
 }
 
-fn one_by_one(socket: &mut Socket, indexes: impl IntoIterator<Item = u32>) -> Result<(), NetError> {
+fn one_by_one(
+    socket: &mut Socket,
+    indexes: impl IntoIterator<Item = u32>,
+) -> Result<Option<NetError>, NetError> {
     let deletes: Vec<Request> = indexes.into_iter().map(request::delete_link).collect();
     all_or_gone(socket, &deletes)
 }
 
-/// A link may vanish at any moment, with the namespace of its other end.
-fn all_or_gone(socket: &mut Socket, requests: &[Request]) -> Result<(), NetError> {
+/// The first refusal, which keeps none of the others from being carried out. A
+/// link may vanish at any moment, with the namespace of its other end.
+fn all_or_gone(socket: &mut Socket, requests: &[Request]) -> Result<Option<NetError>, NetError> {
     let requests: Vec<&Request> = requests.iter().collect();
-    for verdict in socket.batch(&requests)? {
-        match verdict {
-            Err(refused) if refused.errno() != Errno::NODEV => return Err(refused.into()),
-            _ => {}
-        }
-    }
-    Ok(())
+    let verdicts = socket.batch(&requests)?;
+    let refused = verdicts.into_iter().filter_map(Result::err);
+    Ok(refused.filter(|refused| refused.errno() != Errno::NODEV).map(NetError::from).next())
 }
+
+#[cfg(test)]
+#[path = "sweep_tests.rs"]
+mod tests;

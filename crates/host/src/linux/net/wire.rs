@@ -6,11 +6,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+use kleene_model::MacAddress;
 
 use super::error::KernelError;
 
 /// Message types of netlink and route-netlink.
-pub(super) mod kind {
+pub(in crate::linux) mod kind {
     /// An acknowledgement, or an error.
     pub(crate) const ERROR: u16 = 2;
     /// The end of a list.
@@ -21,6 +22,8 @@ pub(super) mod kind {
     pub(crate) const ADDRESS: u16 = 20;
     /// A route.
     pub(crate) const ROUTE: u16 = 24;
+    /// A neighbour.
+    pub(crate) const NEIGHBOUR: u16 = 28;
 }
 
 const DUMP_INTERRUPTED: u16 = 0x10;
@@ -32,25 +35,25 @@ const AF_INET6: u8 = 10;
 
 /// Bytes that are no message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Malformed(pub(super) &'static str);
+pub(in crate::linux) struct Malformed(pub(in crate::linux) &'static str);
 
 /// One netlink message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Frame<'a> {
-    pub(super) kind: u16,
-    pub(super) sequence: u32,
-    pub(super) payload: &'a [u8],
+pub(in crate::linux) struct Frame<'a> {
+    pub(in crate::linux) kind: u16,
+    pub(in crate::linux) sequence: u32,
+    pub(in crate::linux) payload: &'a [u8],
     flags: u16,
 }
 
 impl Frame<'_> {
     /// Whether the list that it is part of changed while it was read.
-    pub(super) fn interrupted(&self) -> bool {
+    pub(in crate::linux) fn interrupted(&self) -> bool {
         self.flags & DUMP_INTERRUPTED != 0
     }
 
     /// What an acknowledgement, or the end of a list, says.
-    pub(super) fn verdict(&self) -> Result<Result<(), KernelError>, Malformed> {
+    pub(in crate::linux) fn verdict(&self) -> Result<Result<(), KernelError>, Malformed> {
         let number = i32_at(self.payload, 0);
         let errno = match (self.kind, number) {
             // Old kernels end a list without a number.
@@ -83,7 +86,7 @@ impl Frame<'_> {
 }
 
 /// The messages of one datagram.
-pub(super) fn frames(bytes: &[u8]) -> impl Iterator<Item = Result<Frame<'_>, Malformed>> {
+pub(in crate::linux) fn frames(bytes: &[u8]) -> impl Iterator<Item = Result<Frame<'_>, Malformed>> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -125,27 +128,32 @@ fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 
 /// A link as the kernel lists it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct LinkRecord {
-    pub(super) index: u32,
-    pub(super) up: bool,
+pub(in crate::linux) struct LinkRecord {
+    pub(in crate::linux) index: u32,
+    pub(in crate::linux) up: bool,
     /// `None` when the name is no text.
-    pub(super) name: Option<String>,
-    pub(super) kind: Option<String>,
-    pub(super) alias: Option<String>,
+    pub(in crate::linux) name: Option<String>,
+    pub(in crate::linux) kind: Option<String>,
+    pub(in crate::linux) alias: Option<String>,
     /// Index of the bridge, bond or VRF that it is a port of.
-    pub(super) master: Option<u32>,
-    pub(super) group: u32,
+    pub(in crate::linux) master: Option<u32>,
+    pub(in crate::linux) group: u32,
+    pub(in crate::linux) mtu: u32,
+    /// `None` when it has none, or none of Ethernet's.
+    pub(in crate::linux) mac: Option<MacAddress>,
 }
 
 /// Decodes the payload of a link message.
-pub(super) fn link(payload: &[u8]) -> Result<LinkRecord, Malformed> {
+pub(in crate::linux) fn link(payload: &[u8]) -> Result<LinkRecord, Malformed> {
     const UP: u32 = 1;
     let (index, flags) =
         u32_at(payload, 4).zip(u32_at(payload, 8)).ok_or(Malformed("a link is cut short"))?;
     let mut record = LinkRecord { index, up: flags & UP != 0, ..LinkRecord::default() };
     for (kind, value) in attributes(payload.get(16..).unwrap_or_default()) {
         match kind {
+            1 => record.mac = <[u8; 6]>::try_from(value).ok().map(MacAddress),
             3 => record.name = text(value),
+            4 => record.mtu = u32_at(value, 0).unwrap_or_default(),
             10 => record.master = u32_at(value, 0).filter(|index| *index != 0),
             18 => {
                 let info = attributes(value).find(|(kind, _)| *kind == 1);
@@ -161,9 +169,11 @@ pub(super) fn link(payload: &[u8]) -> Result<LinkRecord, Malformed> {
 
 /// An address as the kernel lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct AddressRecord {
-    pub(super) index: u32,
-    pub(super) addr: IpNet,
+pub(in crate::linux) struct AddressRecord {
+    pub(in crate::linux) index: u32,
+    pub(in crate::linux) addr: IpNet,
+    /// Who set it; 0 where nobody said.
+    pub(in crate::linux) protocol: u8,
 }
 
 /// Decodes the payload of an address message; `None` for a family that is
@@ -172,17 +182,31 @@ pub(super) fn address(payload: &[u8]) -> Result<Option<AddressRecord>, Malformed
     let short = Malformed("an address is cut short");
     let [family, prefix, ..] = *payload else { return Err(short) };
     let index = u32_at(payload, 4).ok_or(short)?;
-    let (mut local, mut remote) = (None, None);
+    let (mut local, mut remote, mut protocol) = (None, None, 0);
     for (kind, value) in attributes(payload.get(8..).unwrap_or_default()) {
         match kind {
             1 => remote = ip(family, value),
             2 => local = ip(family, value),
+            11 => protocol = value.first().copied().unwrap_or_default(),
             _ => {}
         }
     }
     // On a point-to-point link the two differ, and `local` is the link's own.
     let addr = local.or(remote).and_then(|addr| IpNet::new(addr, prefix).ok());
-    Ok(addr.map(|addr| AddressRecord { index, addr }))
+    Ok(addr.map(|addr| AddressRecord { index, addr, protocol }))
+}
+
+/// What a route does, as far as that matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RouteKind {
+    /// It leads on.
+    Unicast,
+    /// It ends here.
+    Local,
+    /// It leads nowhere.
+    Unreachable,
+    /// Anything else.
+    Other,
 }
 
 /// A route as the kernel lists it.
@@ -190,7 +214,11 @@ pub(super) fn address(payload: &[u8]) -> Result<Option<AddressRecord>, Malformed
 pub(super) struct RouteRecord {
     pub(super) destination: IpNet,
     pub(super) table: u32,
-    pub(super) unicast: bool,
+    pub(super) kind: RouteKind,
+    /// Who set it.
+    pub(super) protocol: u8,
+    /// The host's own address on that way, where one is set.
+    pub(super) source: Option<IpAddr>,
     /// Where it leads to: several links for a multipath route.
     pub(super) links: Vec<u32>,
 }
@@ -198,8 +226,8 @@ pub(super) struct RouteRecord {
 /// Decodes the payload of a route message; `None` for a family that is neither
 /// IPv4 nor IPv6.
 pub(super) fn route(payload: &[u8]) -> Result<Option<RouteRecord>, Malformed> {
-    const UNICAST: u8 = 1;
-    let [family, prefix, _, _, table, _, _, kind, _, _, _, _, ref attrs @ ..] = *payload else {
+    let [family, prefix, _, _, table, protocol, _, kind, _, _, _, _, ref attrs @ ..] = *payload
+    else {
         return Err(Malformed("a route is cut short"));
     };
     let mut destination = match family {
@@ -207,19 +235,64 @@ pub(super) fn route(payload: &[u8]) -> Result<Option<RouteRecord>, Malformed> {
         AF_INET6 => IpAddr::from(Ipv6Addr::UNSPECIFIED),
         _ => return Ok(None),
     };
-    let (mut table, mut links) = (u32::from(table), Vec::new());
+    let (mut table, mut links, mut source) = (u32::from(table), Vec::new(), None);
     for (kind, value) in attributes(attrs) {
         match kind {
             1 => destination = ip(family, value).unwrap_or(destination),
             4 => links.extend(u32_at(value, 0)),
+            7 => source = ip(family, value),
             9 => links.extend(next_hops(value)),
             15 => table = u32_at(value, 0).unwrap_or(table),
             _ => {}
         }
     }
+    let kind = match kind {
+        1 => RouteKind::Unicast,
+        2 => RouteKind::Local,
+        7 => RouteKind::Unreachable,
+        _ => RouteKind::Other,
+    };
     let destination = IpNet::new(destination, prefix)
         .map_err(|_| Malformed("a route's prefix is longer than its address"))?;
-    Ok(Some(RouteRecord { destination, table, unicast: kind == UNICAST, links }))
+    Ok(Some(RouteRecord { destination, table, kind, protocol, source, links }))
+}
+
+/// A neighbour as the kernel lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NeighbourRecord {
+    pub(super) index: u32,
+    pub(super) addr: IpAddr,
+    /// Whether it is somebody for whom the host answers.
+    pub(super) proxy: bool,
+    /// Whether it has been heard of, or was set by hand.
+    pub(super) known: bool,
+    /// Whether it was set by hand.
+    pub(super) permanent: bool,
+    /// Who set it; 0 where nobody said.
+    pub(super) protocol: u8,
+}
+
+/// Decodes the payload of a neighbour message; `None` for a family that is
+/// neither IPv4 nor IPv6.
+pub(super) fn neighbour(payload: &[u8]) -> Result<Option<NeighbourRecord>, Malformed> {
+    const PROXY: u8 = 0x08;
+    const PERMANENT: u16 = 0x80;
+    // Reachable, stale, delay, probe, permanent: an answer was had.
+    const KNOWN: u16 = 0x02 | 0x04 | 0x08 | 0x10 | PERMANENT;
+    let short = Malformed("a neighbour is cut short");
+    let (index, state) = u32_at(payload, 4).zip(u16_at(payload, 8)).ok_or(short)?;
+    let [family, .., flags, _kind] = *payload.first_chunk::<12>().ok_or(short)?;
+    let (mut addr, mut protocol) = (None, 0);
+    for (kind, value) in attributes(payload.get(12..).unwrap_or_default()) {
+        match kind {
+            1 => addr = ip(family, value),
+            12 => protocol = value.first().copied().unwrap_or_default(),
+            _ => {}
+        }
+    }
+    let (known, permanent) = (state & KNOWN != 0, state & PERMANENT != 0);
+    let proxy = flags & PROXY != 0;
+    Ok(addr.map(|addr| NeighbourRecord { index, addr, proxy, known, permanent, protocol }))
 }
 
 /// The links of a multipath route's ways.

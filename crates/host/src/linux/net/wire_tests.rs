@@ -64,13 +64,16 @@ fn links_addresses_and_routes_are_read() {
     let mut payload = vec![0; 16];
     payload[4..8].copy_from_slice(&65_537_u32.to_ne_bytes());
     payload[8..12].copy_from_slice(&0x1003_u32.to_ne_bytes());
+    payload.extend(attribute(1, &[2, 0, 0, 0, 0, 7]));
     payload.extend(attribute(3, b"epair1a\0"));
+    payload.extend(attribute(4, &1_400_u32.to_ne_bytes()));
     payload.extend(attribute(10, &9_u32.to_ne_bytes()));
     payload.extend(attribute(18 | 0x8000, &attribute(1, b"veth\0")));
     payload.extend(attribute(20, b"kleene:main:endpoint:2f1dc29b8f36\0"));
     let record = link(&payload).expect("link");
     assert_eq!((record.index, record.up, record.master), (65_537, true, Some(9)));
     assert_eq!(record.name.as_deref(), Some("epair1a"));
+    assert_eq!((record.mtu, record.mac), (1_400, Some(MacAddress([2, 0, 0, 0, 0, 7]))));
     assert_eq!(record.kind.as_deref(), Some("veth"));
     assert_eq!(record.alias.as_deref(), Some("kleene:main:endpoint:2f1dc29b8f36"));
 
@@ -87,7 +90,7 @@ fn links_addresses_and_routes_are_read() {
     payload.extend(attribute(9, &hops));
     let record = route(&payload).expect("route").expect("inet");
     assert_eq!(record.destination.to_string(), "10.4.0.0/16");
-    assert_eq!((record.table, record.unicast, record.links), (1_000, true, vec![3, 4]));
+    assert_eq!((record.table, record.kind, record.links), (1_000, RouteKind::Unicast, vec![3, 4]));
 }
 
 /// Every cut and every single wrong byte of real messages: no panic, no

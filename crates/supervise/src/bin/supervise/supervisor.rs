@@ -41,6 +41,9 @@ pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(30);
 /// How long the last messages may take to be read.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
 
+/// How long nobody is let in after the kernel had no room for a connection.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
 /// The container's first process.
 pub(crate) struct Holder {
     pub(crate) pid: Pid,
@@ -51,6 +54,8 @@ pub(crate) struct Holder {
 pub(crate) struct Supervisor {
     pub(crate) dir: PathBuf,
     pub(crate) listener: Option<UnixListener>,
+    /// Until when nobody is let in: those who wait would only wake us.
+    accept_at: Option<Instant>,
     pub(crate) conns: Vec<Conn>,
     next_conn: u64,
     pub(crate) phase: Phase,
@@ -142,6 +147,7 @@ fn begin(dir: &Path) -> io::Result<Supervisor> {
         journal: Journal::new(&dir),
         dir,
         listener: Some(listener),
+        accept_at: None,
         conns: vec![control],
         next_conn: 1,
         phase: Phase::New,
@@ -198,8 +204,9 @@ impl Supervisor {
 
     fn interests(&self) -> Vec<(Token, BorrowedFd<'_>, PollFlags)> {
         let mut all = Vec::new();
+        let listener = self.listener.as_ref().filter(|_| self.accept_at.is_none());
         let single = [
-            (Token::Listener, self.listener.as_ref().map(|fd| fd.as_fd())),
+            (Token::Listener, listener.map(|fd| fd.as_fd())),
             (Token::Link, self.link.as_ref().map(|fd| fd.as_fd())),
             (Token::Holder, self.holder.as_ref().map(|holder| holder.pidfd.as_fd())),
             (Token::Program, self.program.as_ref().map(|program| program.pidfd.as_fd())),
@@ -242,8 +249,18 @@ impl Supervisor {
     }
 
     fn accept(&mut self) {
-        let Some(Ok((stream, _))) = self.listener.as_ref().map(UnixListener::accept) else {
-            return;
+        let stream = match self.listener.as_ref().map(UnixListener::accept) {
+            Some(Ok((stream, _))) => stream,
+            None => return,
+            Some(Err(error)) => {
+                let gone = [io::ErrorKind::WouldBlock, io::ErrorKind::ConnectionAborted];
+                // Too many open files, or no memory: they stay at the door, and
+                // only time makes room.
+                if !gone.contains(&error.kind()) {
+                    self.accept_at = Some(Instant::now() + ACCEPT_AGAIN);
+                }
+                return;
+            }
         };
         if let Ok(conn) = Conn::new(self.next_conn, stream, Role::Undecided) {
             self.next_conn += 1;
@@ -258,6 +275,7 @@ impl Supervisor {
             self.give_up_at,
             self.cgroup_until.map(|_| now + Duration::from_millis(5)),
             self.farewell_until,
+            self.accept_at,
         ];
         let next = singles
             .into_iter()
@@ -283,6 +301,9 @@ impl Supervisor {
             .collect();
         for key in drained {
             self.finish(key);
+        }
+        if due(self.accept_at) {
+            self.accept_at = None;
         }
         if due(self.stop_at) {
             self.stop_at = None;

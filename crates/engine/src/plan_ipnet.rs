@@ -1,0 +1,256 @@
+//! Plans what `ipnet` containers stand on: their cable, what is set up in
+//! their view, and the pieces of each of their addresses on the host.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use kleene_model::{
+    Container, ContainerId, Driver, Endpoint, Family, LinkName, Network, NetworkType, RoutedCable,
+};
+
+use crate::change::{Cable, CableUse, Change, Owner};
+use crate::piece::{Inside, Piece};
+use crate::plan::{Extent, Planner, Scope};
+
+/// What happens in views.
+#[derive(Default)]
+pub(crate) struct Views {
+    /// In those that have their cable.
+    pub(crate) kept: Vec<Change>,
+    /// In those that get one.
+    pub(crate) made: Vec<Change>,
+}
+
+/// What happens to addresses on the host.
+pub(crate) struct Standing {
+    pub(crate) taken: Vec<Change>,
+    pub(crate) put: Vec<Change>,
+}
+
+impl Planner<'_> {
+    /// The cables and the insides of views.
+    pub(crate) fn views(&self, extent: &Extent) -> Views {
+        let mut views = Views::default();
+        let containers = extent.containers.iter().filter_map(|id| self.desired.container(*id));
+        for container in containers.filter(|container| container.driver == Driver::Ipnet) {
+            self.view(container, &mut views);
+        }
+        views
+    }
+
+    fn view(&self, container: &Container, views: &mut Views) {
+        let wanted = container.cable.as_ref().filter(|_| container.run.has_network());
+        // Without its namespace there is no inside: the container is being
+        // adopted, or is about to be found dead.
+        if self.actual.namespace(container.id).is_none() {
+            return;
+        }
+        let desired = wanted.map(|cable| self.inside(container.id, cable)).unwrap_or_default();
+        let known = self.renamed(container.id, wanted, &mut views.kept);
+        let there = wanted
+            .is_some_and(|cable| self.own(&cable.host(), Owner::Container(container.id)).is_some());
+        let changes = if there { &mut views.kept } else { &mut views.made };
+        if let Some(cable) = wanted {
+            self.routed_cable(container.id, cable, changes);
+        }
+        let id = container.id;
+        for inside in desired.iter().filter(|inside| !known.contains(*inside)) {
+            changes.push(Change::PutInside { container: id, inside: inside.clone() });
+        }
+        for inside in known.iter().rev().filter(|inside| is_surplus(inside, &desired)) {
+            views.kept.push(Change::TakeInside { container: id, inside: inside.clone() });
+        }
+    }
+
+    /// What the view holds, once the inner end has the name it shall have.
+    fn renamed(
+        &self,
+        container: ContainerId,
+        wanted: Option<&RoutedCable>,
+        to: &mut Vec<Change>,
+    ) -> BTreeSet<Inside> {
+        let known: BTreeSet<Inside> = self.actual.inside(container).cloned().collect();
+        let up = known.iter().find_map(|inside| match inside {
+            Inside::Up { link } => Some(link.clone()),
+            _ => None,
+        });
+        match (up, wanted.map(|cable| &cable.inner)) {
+            (Some(from), Some(name)) if from != *name => {
+                to.push(Change::RenameInner { container, from: from.clone(), to: name.clone() });
+                known.into_iter().map(|inside| inside.renamed(&from, name)).collect()
+            }
+            _ => known,
+        }
+    }
+
+    /// Makes the cable, its sources checked before it is up.
+    fn routed_cable(&self, container: ContainerId, cable: &RoutedCable, to: &mut Vec<Change>) {
+        let host = cable.host();
+        let owner = Owner::Container(container);
+        let existing = self.own(&host, owner);
+        if existing.is_none() {
+            to.push(Change::MakeCable {
+                cable: Cable {
+                    purpose: CableUse::Routed,
+                    host: host.clone(),
+                    inner: cable.inner.clone(),
+                    host_mac: RoutedCable::host_mac(container),
+                    inner_mac: RoutedCable::container_mac(container),
+                    container,
+                },
+                mark: self.mark(owner),
+            });
+        }
+        if !self.actual.is_checked(&host) {
+            to.push(Change::Put { piece: Piece::Check { cable: host.clone() } });
+        }
+        if !existing.is_some_and(crate::actual::Link::is_up) {
+            to.push(Change::RaiseLink { link: host });
+        }
+    }
+
+    /// What a view holds beside its mirrors.
+    fn inside(&self, container: ContainerId, cable: &RoutedCable) -> BTreeSet<Inside> {
+        let inner = &cable.inner;
+        let mut inside = BTreeSet::from([Inside::Up { link: inner.clone() }]);
+        for endpoint in self.desired.endpoints_of(container) {
+            let Some(network) = self.desired.network(endpoint.network) else { continue };
+            let link = network.interface.clone();
+            if link != *inner && link.as_str() != LOOPBACK {
+                inside.insert(Inside::Mirror { link: link.clone() });
+            }
+            for (family, addr) in endpoint.address.present() {
+                inside.insert(Inside::Meet { link: inner.clone(), family });
+                inside.insert(Inside::Address { link: link.clone(), addr: *addr });
+                let everywhere = self.default_route(endpoint, family).then(|| anywhere(family));
+                let subnet = network.subnet.get(family).map(kleene_model::Subnet::net);
+                for destination in everywhere.into_iter().chain(subnet) {
+                    let (link, source) = (inner.clone(), *addr);
+                    inside.insert(Inside::Route { destination, link, source });
+                }
+            }
+        }
+        inside
+    }
+
+    /// Whether this endpoint carries its container's default route: the first
+    /// connected one whose network is not internal.
+    fn default_route(&self, endpoint: &Endpoint, family: Family) -> bool {
+        let first = self.desired.endpoints_of(endpoint.container).find(|candidate| {
+            candidate.address.get(family).is_some()
+                && self.desired.network(candidate.network).is_some_and(|n| !n.internal)
+        });
+        first.is_some_and(|first| first.id == endpoint.id)
+    }
+
+    /// What addresses stand on, kind by kind, so that each kind goes to the
+    /// kernel at once.
+    pub(crate) fn standing(&self, extent: &Extent) -> Standing {
+        let (mut taken, mut put) = (Vec::new(), Vec::new());
+        for addr in &extent.addresses {
+            let Some(desired) = self.pieces(*addr) else { continue };
+            let known: BTreeSet<&Piece> = self.actual.pieces_of(*addr).collect();
+            put.extend(desired.iter().filter(|piece| !known.contains(piece)).cloned());
+            taken.extend(known.into_iter().filter(|piece| !desired.contains(piece)).cloned());
+        }
+        put.sort_by_key(Piece::rank);
+        taken.sort_by_key(|piece| std::cmp::Reverse(piece.rank()));
+        Standing {
+            taken: taken.into_iter().map(|piece| Change::Take { piece }).collect(),
+            put: put.into_iter().map(|piece| Change::Put { piece }).collect(),
+        }
+    }
+
+    /// What an address shall stand on; `None` to leave it as it is.
+    fn pieces(&self, addr: IpAddr) -> Option<BTreeSet<Piece>> {
+        let mut pieces = BTreeSet::new();
+        let Some(endpoint) = self.desired.holder_of(addr) else { return Some(pieces) };
+        let (Some(network), Some(container)) =
+            (self.desired.network(endpoint.network), self.desired.container(endpoint.container))
+        else {
+            return Some(pieces);
+        };
+        if container.driver != Driver::Ipnet || !container.run.has_network() {
+            return Some(pieces);
+        }
+        let cable = container.cable.as_ref()?.host();
+        // One that was not brought up is about to be found dead, too.
+        let link = self.own(&cable, Owner::Container(container.id));
+        let there = link.is_some_and(crate::actual::Link::is_up);
+        if !there && self.actual.namespace(container.id).is_none() {
+            return None;
+        }
+        let link = network.interface.clone();
+        let source = self.host_source(network, Family::of(addr));
+        pieces.insert(Piece::Guard { addr });
+        pieces.insert(Piece::Admit { cable: cable.clone(), addr });
+        pieces.insert(Piece::Fallback { addr });
+        pieces.insert(Piece::Steer { addr, cable, source });
+        match network.kind {
+            NetworkType::Loopback => {}
+            NetworkType::Bridge | NetworkType::Custom => {
+                pieces.insert(Piece::Answer { link: link.clone(), addr });
+            }
+        }
+        pieces.insert(Piece::Show { link, addr });
+        Some(pieces)
+    }
+
+    /// The host's own source address towards a network's containers: the
+    /// gateway, else an address of the interface, else that of the host's
+    /// default route. Without one said, the kernel may choose a container's.
+    fn host_source(&self, network: &Network, family: Family) -> Option<IpAddr> {
+        let gateway = match network.kind {
+            NetworkType::Bridge => network.gateway_address(family),
+            NetworkType::Loopback | NetworkType::Custom => None,
+        };
+        gateway.or_else(|| {
+            let link = self.actual.link(&network.interface);
+            let own = link.into_iter().flat_map(crate::actual::Link::addresses);
+            let mut own = own.map(IpNet::addr).filter(|addr| {
+                Family::of(*addr) == family && self.desired.holder_of(*addr).is_none()
+            });
+            own.next().or_else(|| *self.actual.default_source().get(family))
+        })
+    }
+
+    /// Cables whose sources need no check any more.
+    pub(crate) fn unchecked(&self, scope: Scope<'_>) -> Vec<Change> {
+        let cables = self.actual.checked_cables();
+        let unwanted: Vec<LinkName> = match scope {
+            Scope::All => {
+                let wanted = self.desired.containers().filter_map(|c| c.cable.as_ref());
+                let wanted: BTreeSet<LinkName> = wanted.map(RoutedCable::host).collect();
+                cables.filter(|cable| !wanted.contains(*cable)).cloned().collect()
+            }
+            // Their numbers may have been given to others in the same breath.
+            Scope::Touched(touched) => touched
+                .cables
+                .iter()
+                .filter(|cable| self.actual.is_checked(cable) && !self.desired.has_cable(cable))
+                .cloned()
+                .collect(),
+        };
+        let take = |cable| Change::Take { piece: Piece::Check { cable } };
+        unwanted.into_iter().map(take).collect()
+    }
+}
+
+const LOOPBACK: &str = "lo";
+
+fn anywhere(family: Family) -> IpNet {
+    let zero = family.address(0);
+    IpNet::new(zero, 0).unwrap_or_else(|_| IpNet::from(zero))
+}
+
+/// Whether something in a view has to be taken out. Mirrors are kept by whoever
+/// follows the host's links; the cable's own go with it; a route to where
+/// another one leads is replaced.
+fn is_surplus(inside: &Inside, desired: &BTreeSet<Inside>) -> bool {
+    match inside {
+        Inside::Mirror { .. } | Inside::Up { .. } | Inside::Meet { .. } => false,
+        Inside::Address { .. } => !desired.contains(inside),
+        Inside::Route { .. } => !desired.iter().any(|other| inside.gives_way_to(other)),
+    }
+}

@@ -1,0 +1,50 @@
+//! What a transaction has touched: what is written down, and what the plan
+//! looks at.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use kleene_model::{ContainerId, Endpoint, EndpointId, LinkName, NetworkId};
+
+use crate::store::Key;
+
+/// The objects that a transaction has touched. No part of a state's value: a
+/// snapshot with none equals the same state with some.
+#[derive(Debug, Clone, Default)]
+pub struct Touched {
+    /// What the store is told of.
+    pub keys: BTreeSet<Key>,
+    /// Addresses that an endpoint has or had.
+    pub addresses: BTreeSet<IpAddr>,
+    /// Containers whose view may have to change.
+    pub containers: BTreeSet<ContainerId>,
+    /// Endpoints to be looked at, without being written.
+    pub endpoints: BTreeSet<EndpointId>,
+    /// Routed cables that containers have or had.
+    pub cables: BTreeSet<LinkName>,
+    /// Networks to be looked at, without being written.
+    pub networks: BTreeSet<NetworkId>,
+}
+
+impl Touched {
+    /// An endpoint as it is now or was until now.
+    pub(crate) fn endpoint(&mut self, endpoint: &Endpoint) {
+        self.addresses.extend(endpoint.address.present().map(|(_, addr)| *addr));
+        self.containers.insert(endpoint.container);
+        self.networks.insert(endpoint.network);
+    }
+
+    /// Only what is stored under one key.
+    #[must_use]
+    pub fn one(key: Key) -> Self {
+        let mut touched = Self::default();
+        match key {
+            Key::Network(id) => drop(touched.networks.insert(id)),
+            Key::Container(id) => drop(touched.containers.insert(id)),
+            Key::Endpoint(id) => drop(touched.endpoints.insert(id)),
+            Key::Execution(_) => {}
+        }
+        touched.keys.insert(key);
+        touched
+    }
+}

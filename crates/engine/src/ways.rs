@@ -1,0 +1,67 @@
+//! What follows from a desired state without being written in it: ways out,
+//! interfaces that are stood on.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use kleene_model::{
+    Borrowed, Container, ContainerId, Driver, Family, LinkName, NetworkId, NetworkType,
+};
+
+use crate::state::State;
+
+impl State {
+    /// Whether addresses of `ipnet` containers stand on the network's interface
+    /// in this family, or shall.
+    #[must_use]
+    pub fn is_stood_on(&self, id: NetworkId, family: Family) -> bool {
+        self.endpoints_of_network(id).any(|endpoint| {
+            let stands = |c: &Arc<Container>| c.driver == Driver::Ipnet && c.run.has_network();
+            let container = self.container(endpoint.container);
+            endpoint.address.get(family).is_some() && container.is_some_and(stands)
+        })
+    }
+
+    /// The interface of the host in whose place the inner end of a container's
+    /// cable stands in its view, when it starts: that of its first network,
+    /// unless that is the loopback, which every view has of its own.
+    #[must_use]
+    pub fn first_interface(&self, id: ContainerId) -> Option<&LinkName> {
+        let first = self.endpoints_of(id).next()?;
+        let network = self.network(first.network)?;
+        (network.interface.as_str() != "lo").then_some(&network.interface)
+    }
+
+    /// Whether a setting that was changed for a network is needed.
+    pub(crate) fn is_needed(&self, id: NetworkId, borrowed: &Borrowed) -> bool {
+        let stood_on = |id| self.is_stood_on(id, borrowed.family);
+        if !borrowed.shared {
+            return stood_on(id);
+        }
+        let on_a_wire = |kind| match kind {
+            NetworkType::Bridge | NetworkType::Custom => true,
+            NetworkType::Loopback => false,
+        };
+        self.networks().any(|network| on_a_wire(network.kind) && stood_on(network.id))
+    }
+
+    /// Whether a setting is changed already, for this network or, where it is
+    /// the whole host's, for any.
+    pub(crate) fn has_borrowed(&self, id: NetworkId, setting: &str) -> bool {
+        let networks = self.lenders().chain([id]).filter_map(|id| self.network(id));
+        networks.flat_map(|network| &network.borrowed).any(|b| b.setting == setting)
+    }
+
+    /// Over which cable, to which gateway a `vnet` container's default route
+    /// leads: by the first connected network that is not internal and has a
+    /// gateway.
+    #[must_use]
+    pub fn way_out(&self, container: ContainerId, family: Family) -> Option<(u32, IpAddr)> {
+        self.endpoints_of(container).find_map(|endpoint| {
+            let network = self.network(endpoint.network)?;
+            (*endpoint.address.get(family))?;
+            let via = network.gateway_address(family).filter(|_| !network.internal)?;
+            endpoint.cable.map(|cable| (cable, via))
+        })
+    }
+}

@@ -1,0 +1,181 @@
+//! What is set up in the views of `ipnet` containers, and what is seen there.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use kleene_engine::piece::Inside;
+use kleene_model::{ContainerId, Family, LinkName, RoutedCable};
+use rustix::io::Errno;
+
+use super::LinuxHost;
+use super::apply::{Failure, Run, Space};
+use super::error::NetError;
+use super::namespaces::visit;
+use super::request::{self, MAIN, Which};
+use super::request_route::{self, PROTOCOL, far_end};
+use super::wire::RouteKind;
+use crate::linux::view;
+
+const THERE: &[Errno] = &[Errno::EXIST];
+const GONE: &[Errno] =
+    &[Errno::SRCH, Errno::NOENT, Errno::NODEV, Errno::ADDRNOTAVAIL, Errno::NETDOWN];
+
+impl Run<'_, '_> {
+    pub(super) fn put_inside(
+        &mut self,
+        container: ContainerId,
+        inside: &Inside,
+    ) -> Result<(), Failure> {
+        let space = Space::Inner(container);
+        match inside {
+            Inside::Mirror { link } => self.mirror(container, link),
+            Inside::Up { link } => {
+                let index = self.inner_index(container, link)?;
+                self.push_or(space, request::set_up(index, true), &[])
+            }
+            Inside::Meet { link, family } => {
+                let index = self.inner_index(container, link)?;
+                let mac = RoutedCable::host_mac(container);
+                self.push_or(space, request_route::meet(index, far_end(*family), mac), &[])
+            }
+            Inside::Address { link, addr } => {
+                let index = self.inner_index(container, link)?;
+                let net = ipnet::IpNet::from(*addr);
+                self.push_or(space, request::add_address(index, net), THERE)
+            }
+            Inside::Route { destination, link, source } => {
+                let index = self.inner_index(container, link)?;
+                let request = request_route::way_out(index, *destination, *source);
+                self.push_or(space, request, &[])
+            }
+        }
+    }
+
+    pub(super) fn take_inside(
+        &mut self,
+        container: ContainerId,
+        inside: &Inside,
+    ) -> Result<(), Failure> {
+        let space = Space::Inner(container);
+        let (Inside::Mirror { link }
+        | Inside::Up { link }
+        | Inside::Meet { link, .. }
+        | Inside::Address { link, .. }
+        | Inside::Route { link, .. }) = inside;
+        let Some(index) = self.inner_index_if_there(container, link)? else { return Ok(()) };
+        let request = match inside {
+            Inside::Mirror { .. } => request::delete_link(index),
+            Inside::Up { .. } => request::set_up(index, false),
+            Inside::Meet { family, .. } => request_route::part(index, far_end(*family)),
+            Inside::Address { addr, .. } => {
+                request::remove_address(index, ipnet::IpNet::from(*addr))
+            }
+            Inside::Route { destination, source, .. } => {
+                request_route::no_way_out(index, *destination, *source)
+            }
+        };
+        self.push_or(space, request, GONE)
+    }
+
+    pub(super) fn rename_inner(
+        &mut self,
+        container: ContainerId,
+        from: &LinkName,
+        to: &LinkName,
+    ) -> Result<(), Failure> {
+        let index = self.inner_index(container, from)?;
+        self.push_or(Space::Inner(container), request_route::rename(index, to), &[])?;
+        self.flush()?;
+        let inner = self.inner.entry(container).or_default();
+        inner.indexes.remove(from);
+        inner.indexes.insert(to.clone(), index);
+        Ok(())
+    }
+
+    /// Shows an interface of the host, where the view does not yet.
+    fn mirror(&mut self, container: ContainerId, link: &LinkName) -> Result<(), Failure> {
+        self.flush()?;
+        if self.inner_index_if_there(container, link)?.is_some() {
+            return Ok(());
+        }
+        self.inner_socket(container)?;
+        let socket = self.inner.get_mut(&container).and_then(|inner| inner.socket.as_mut());
+        let shown = match socket {
+            Some(socket) => view::show(&mut self.host.socket, socket, link),
+            None => Err(NetError::NoNamespace(container)),
+        };
+        if self.fail(shown)? { Ok(()) } else { Err(self.failure(NetError::NoLink(link.clone()))) }
+    }
+
+    fn inner_index_if_there(
+        &mut self,
+        container: ContainerId,
+        link: &LinkName,
+    ) -> Result<Option<u32>, Failure> {
+        let known = self.inner.get(&container).and_then(|inner| inner.indexes.get(link));
+        if let Some(index) = known {
+            return Ok(Some(*index));
+        }
+        self.flush()?;
+        let found = self.inner_socket(container)?.link(Which::Name(link));
+        Ok(self.fail(found)?.map(|found| found.index))
+    }
+}
+
+/// Looks into a view.
+pub(super) fn look(host: &LinuxHost, container: ContainerId) -> Result<BTreeSet<Inside>, NetError> {
+    let netns = host.namespaces.get(container)?;
+    let mut socket = visit(&netns, &[])?;
+    let mut inside = BTreeSet::new();
+    let mut names = std::collections::BTreeMap::new();
+    let mut cables = BTreeSet::new();
+    for record in socket.links()? {
+        let name = record.name.as_deref().and_then(|name| LinkName::parse(name).ok());
+        let Some(link) = name else { continue };
+        names.insert(record.index, link.clone());
+        match record.kind.as_deref() {
+            Some("veth") => {
+                cables.insert(record.index);
+                if record.up {
+                    inside.insert(Inside::Up { link });
+                }
+            }
+            // The loopback is its own.
+            None => {}
+            Some(_) => drop(inside.insert(Inside::Mirror { link })),
+        }
+    }
+    for record in socket.addresses()? {
+        let addr = record.addr.addr();
+        if let Some(link) = names.get(&record.index).filter(|_| !is_everybodys(addr)) {
+            inside.insert(Inside::Address { link: link.clone(), addr });
+        }
+    }
+    for family in Family::BOTH {
+        for record in socket.neighbours(family, false)? {
+            let met = record.permanent && record.addr == far_end(family);
+            if let Some(link) = names.get(&record.index).filter(|_| met) {
+                inside.insert(Inside::Meet { link: link.clone(), family });
+            }
+        }
+        for record in socket.routes(family, MAIN)? {
+            let ours = record.protocol == PROTOCOL && record.kind == RouteKind::Unicast;
+            let link = record.links.first().filter(|index| cables.contains(*index));
+            if let (true, Some(link), Some(source)) =
+                (ours, link.and_then(|index| names.get(index)), record.source)
+            {
+                let (destination, link) = (record.destination, link.clone());
+                inside.insert(Inside::Route { destination, link, source });
+            }
+        }
+    }
+    Ok(inside)
+}
+
+/// Addresses that every stack has.
+fn is_everybodys(addr: IpAddr) -> bool {
+    match addr {
+        IpAddr::V4(v4) => v4.is_loopback(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local(),
+    }
+}

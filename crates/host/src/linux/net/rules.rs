@@ -1,0 +1,78 @@
+//! What the host knows of its nftables table.
+
+use std::collections::BTreeSet;
+
+use kleene_model::InstanceName;
+
+use super::error::NetError;
+use crate::linux::nft::{Element, Table};
+
+/// The table of one daemon, opened with its first element and removed with the
+/// last: a host without `ipnet` containers has none.
+#[derive(Debug)]
+pub(super) struct Rules {
+    name: String,
+    table: Option<Table>,
+    /// What is in it, as far as known; `None` when that has to be looked up.
+    elements: Option<BTreeSet<Element>>,
+}
+
+impl Rules {
+    pub(super) fn new(instance: &InstanceName) -> Self {
+        Self { name: table_name(instance), table: None, elements: None }
+    }
+
+    fn table(&mut self) -> Result<&mut Table, NetError> {
+        if self.table.is_none() {
+            self.table = Some(Table::open(&self.name).map_err(boxed)?);
+        }
+        self.table.as_mut().ok_or(NetError::Malformed("no nftables socket"))
+    }
+
+    /// What stands. A table that somebody else has edited counts as none: the
+    /// next change makes it anew.
+    pub(super) fn list(&mut self) -> Result<BTreeSet<Element>, NetError> {
+        let listed = self.table()?.list().map_err(boxed)?;
+        self.elements = Some(listed.clone().unwrap_or_default());
+        Ok(listed.unwrap_or_default())
+    }
+
+    /// All or none of it.
+    pub(super) fn change(&mut self, add: &[Element], remove: &[Element]) -> Result<(), NetError> {
+        let mut elements = match self.elements.take() {
+            Some(elements) => elements,
+            None => self.list()?,
+        };
+        let was_empty = elements.is_empty();
+        elements.extend(add.iter().cloned());
+        elements.retain(|element| !remove.contains(element) || add.contains(element));
+        let table = self.table()?;
+        let changed = match (was_empty, elements.is_empty()) {
+            (_, true) => table.remove(),
+            (true, false) => table.replace(&elements),
+            (false, false) => match table.change(add, remove) {
+                // Somebody has removed it: it comes back whole.
+                Err(error) if error.is_missing() => table.replace(&elements),
+                changed => changed,
+            },
+        };
+        changed.map_err(boxed)?;
+        self.elements = Some(elements);
+        Ok(())
+    }
+
+    /// What is known may no longer be so.
+    pub(super) fn doubt(&mut self) {
+        self.elements = None;
+    }
+}
+
+fn boxed(error: crate::linux::nft::NftError) -> NetError {
+    NetError::Rules(Box::new(error))
+}
+
+/// The name of a daemon's table: `kleene-INSTANCE`.
+#[must_use]
+pub(super) fn table_name(instance: &InstanceName) -> String {
+    format!("kleene-{instance}")
+}

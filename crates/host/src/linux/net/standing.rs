@@ -1,0 +1,323 @@
+//! Puts pieces of containers' addresses on the host, takes them away, and sees
+//! them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use kleene_engine::actual::Actual;
+use kleene_engine::piece::Piece;
+use kleene_model::{ContainerId, Dual, Family, LinkName, RoutedCable};
+use rustix::io::Errno;
+
+use super::LinuxHost;
+use super::apply::{Failure, Run, Space};
+use super::error::{KernelError, NetError};
+use super::request::{self, LOCAL, MAIN, Which};
+use super::request_route::{self, PROTOCOL};
+use super::socket::Socket;
+use super::wire::RouteKind;
+use crate::linux::nft::Element;
+
+/// How long the kernel may take to insert its own route for a new IPv6 address,
+/// which it does from a work queue.
+const CLAIM_LIMIT: Duration = Duration::from_secs(1);
+const CLAIM_PAUSE: Duration = Duration::from_micros(50);
+
+/// What stands already, or is gone already, is as good as done.
+const THERE: &[Errno] = &[Errno::EXIST];
+const GONE: &[Errno] =
+    &[Errno::SRCH, Errno::NOENT, Errno::NODEV, Errno::ADDRNOTAVAIL, Errno::NETDOWN];
+
+impl Run<'_, '_> {
+    pub(super) fn put(&mut self, piece: &Piece) -> Result<(), Failure> {
+        match piece {
+            Piece::Check { .. } | Piece::Guard { .. } | Piece::Admit { .. } => {
+                self.element(piece, true)
+            }
+            Piece::Fallback { addr } => {
+                self.push_or(Space::Host, request_route::fall_back(*addr), THERE)
+            }
+            Piece::Steer { addr, cable, source } => {
+                let index = self.index(cable)?;
+                if let Some(mac) = self.inner_mac(cable)? {
+                    self.push_or(Space::Host, request_route::meet(index, *addr, mac), &[])?;
+                }
+                self.push_or(Space::Host, request_route::steer(index, *addr, *source), THERE)
+            }
+            Piece::Show { link, addr } => {
+                let index = self.index(link)?;
+                self.push_shown(index, *addr)
+            }
+            Piece::Answer { link, addr } => {
+                let index = self.index(link)?;
+                self.push_or(Space::Host, request_route::answer(index, *addr), THERE)
+            }
+        }
+    }
+
+    pub(super) fn take(&mut self, piece: &Piece) -> Result<(), Failure> {
+        match piece {
+            Piece::Check { .. } | Piece::Guard { .. } | Piece::Admit { .. } => {
+                self.element(piece, false)
+            }
+            Piece::Fallback { addr } => {
+                self.push_or(Space::Host, request_route::no_fall_back(*addr), GONE)
+            }
+            Piece::Steer { addr, cable, source } => match self.index_if_there(cable)? {
+                Some(index) => {
+                    self.push_or(Space::Host, request_route::unsteer(index, *addr, *source), GONE)
+                }
+                None => Ok(()),
+            },
+            Piece::Show { link, addr } => match self.index_if_there(link)? {
+                Some(index) => {
+                    let net = ipnet::IpNet::from(*addr);
+                    self.push_or(Space::Host, request::remove_address(index, net), GONE)
+                }
+                None => Ok(()),
+            },
+            Piece::Answer { link, addr } => match self.index_if_there(link)? {
+                Some(index) => {
+                    self.push_or(Space::Host, request_route::no_answer(index, *addr), GONE)
+                }
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn element(&mut self, piece: &Piece, add: bool) -> Result<(), Failure> {
+        let element = match piece {
+            Piece::Check { cable } => Element::Cable(cable.clone()),
+            Piece::Guard { addr } => Element::Guarded(*addr),
+            Piece::Admit { cable, addr } => Element::Source { cable: cable.clone(), addr: *addr },
+            Piece::Fallback { .. }
+            | Piece::Steer { .. }
+            | Piece::Show { .. }
+            | Piece::Answer { .. } => return Ok(()),
+        };
+        self.flush_requests()?;
+        self.elements.push((self.current, add, element));
+        Ok(())
+    }
+
+    /// Sends the elements that wait, in one transaction.
+    pub(super) fn flush_elements(&mut self) -> Result<(), Failure> {
+        let elements = std::mem::take(&mut self.elements);
+        let Some((at, ..)) = elements.first() else { return Ok(()) };
+        let at = *at;
+        let of = |wanted: bool| -> Vec<Element> {
+            let these = elements.iter().filter(|(_, add, _)| *add == wanted);
+            these.map(|(_, _, element)| element.clone()).collect()
+        };
+        let changed = self.host.rules.change(&of(true), &of(false));
+        changed.map_err(|error| Failure::new(at, error))
+    }
+
+    /// The MAC address at the other end of a routed cable.
+    fn inner_mac(&mut self, cable: &LinkName) -> Result<Option<kleene_model::MacAddress>, Failure> {
+        let mut container = self.host.routed.get(cable).copied();
+        if container.is_none() {
+            let found = self.host.socket.link(Which::Name(cable));
+            container = self.fail(found)?.and_then(|found| routed_for(found.alias.as_deref()));
+        }
+        Ok(container.map(RoutedCable::container_mac))
+    }
+
+    /// Reads what became of an address that was set.
+    pub(super) fn shown(
+        &mut self,
+        (index, addr): (u32, IpAddr),
+        verdict: Result<(), KernelError>,
+    ) -> Result<(), Failure> {
+        let fresh = match verdict {
+            Ok(()) => true,
+            Err(refused) if refused.errno() == Errno::EXIST => {
+                if !self.is_our_address(index, addr)? {
+                    return Err(self.failure(NetError::AddressTaken(addr)));
+                }
+                false
+            }
+            Err(refused) => return Err(self.failure(refused)),
+        };
+        match addr {
+            IpAddr::V4(_) => Ok(()),
+            IpAddr::V6(_) => {
+                let led_away = unclaim(&mut self.host.socket, index, addr, fresh);
+                self.fail(led_away)
+            }
+        }
+    }
+
+    /// Whether an address that exists already is one that we had set.
+    fn is_our_address(&mut self, index: u32, addr: IpAddr) -> Result<bool, Failure> {
+        let listed = self.host.socket.addresses();
+        let listed = self.fail(listed)?;
+        let same = |record: &&super::wire::AddressRecord| {
+            record.index == index && record.addr.addr() == addr
+        };
+        Ok(listed.iter().find(same).is_some_and(|record| record.protocol == PROTOCOL))
+    }
+}
+
+/// Takes the route off by which the kernel would deliver an address to itself.
+/// On a link that is down it has none yet; for one that is not fresh it may have
+/// been taken off before.
+fn unclaim(socket: &mut Socket, index: u32, addr: IpAddr, fresh: bool) -> Result<(), NetError> {
+    let deadline = Instant::now() + CLAIM_LIMIT;
+    let request = request_route::unclaim(index, addr);
+    loop {
+        let verdict = socket.batch(&[&request])?.into_iter().next().unwrap_or(Ok(()));
+        match verdict {
+            Ok(()) => return Ok(()),
+            Err(refused) if refused.errno() != Errno::SRCH => return Err(refused.into()),
+            Err(_) if !fresh => return Ok(()),
+            Err(_) => {}
+        }
+        if socket.link(Which::Index(index))?.is_none_or(|link| !link.up) {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(NetError::Claimed(addr));
+        }
+        // The kernel's work queue inserts it; nothing tells when.
+        std::thread::sleep(CLAIM_PAUSE);
+    }
+}
+
+/// Whose routed cable a link is, by its alias.
+pub(super) fn routed_for(alias: Option<&str>) -> Option<ContainerId> {
+    use kleene_engine::change::{Mark, Owner};
+    match alias.and_then(Mark::parse)?.owner {
+        Owner::Container(id) => Some(id),
+        Owner::Network(_) | Owner::Endpoint(_) => None,
+    }
+}
+
+/// Draws what stands for containers' addresses into a picture, and takes note
+/// of the host's own address on its default route.
+pub(super) fn observe(host: &mut LinuxHost, actual: &mut Actual) -> Result<(), NetError> {
+    let elements = host.rules.list()?;
+    let mut guarded = BTreeSet::new();
+    for element in elements {
+        actual.insert_piece(match element {
+            Element::Guarded(addr) => {
+                guarded.insert(addr);
+                Piece::Guard { addr }
+            }
+            Element::Cable(cable) => Piece::Check { cable },
+            Element::Source { cable, addr } => Piece::Admit { cable, addr },
+        });
+    }
+    actual.set_default_source(default_source(&mut host.socket, &guarded)?);
+    if guarded.is_empty() {
+        return Ok(());
+    }
+    let names: HashMap<u32, LinkName> =
+        host.indexes.iter().map(|(name, index)| (*index, name.clone())).collect();
+    let mut seen = Seen { guarded, names, claimed: BTreeSet::new() };
+    for family in Family::BOTH {
+        seen.routes(&mut host.socket, family, actual)?;
+        seen.answers(&mut host.socket, family, actual)?;
+    }
+    seen.addresses(&mut host.socket, actual)
+}
+
+/// Only what belongs to a guarded address is ours: the guard comes first and
+/// goes last, and its table bears the daemon's name.
+struct Seen {
+    guarded: BTreeSet<IpAddr>,
+    names: HashMap<u32, LinkName>,
+    /// IPv6 addresses that the kernel delivers to itself.
+    claimed: BTreeSet<IpAddr>,
+}
+
+impl Seen {
+    fn routes(
+        &mut self,
+        socket: &mut Socket,
+        family: Family,
+        actual: &mut Actual,
+    ) -> Result<(), NetError> {
+        for record in socket.routes(family, LOCAL)? {
+            if family == Family::V6 && record.kind == RouteKind::Local {
+                self.claimed.insert(record.destination.addr());
+            }
+            if family == Family::V4 {
+                self.route(&record, actual);
+            }
+        }
+        if family == Family::V6 {
+            for record in socket.routes(family, MAIN)? {
+                self.route(&record, actual);
+            }
+        }
+        Ok(())
+    }
+
+    fn route(&self, record: &super::wire::RouteRecord, actual: &mut Actual) {
+        let addr = record.destination.addr();
+        let single = record.destination.prefix_len() == record.destination.max_prefix_len();
+        if record.protocol != PROTOCOL || !single || !self.guarded.contains(&addr) {
+            return;
+        }
+        match record.kind {
+            RouteKind::Unreachable => actual.insert_piece(Piece::Fallback { addr }),
+            RouteKind::Unicast => {
+                let cable = record.links.first().and_then(|index| self.names.get(index));
+                if let Some(cable) = cable.cloned() {
+                    actual.insert_piece(Piece::Steer { addr, cable, source: record.source });
+                }
+            }
+            RouteKind::Local | RouteKind::Other => {}
+        }
+    }
+
+    fn answers(
+        &self,
+        socket: &mut Socket,
+        family: Family,
+        actual: &mut Actual,
+    ) -> Result<(), NetError> {
+        for record in socket.neighbours(family, true)? {
+            let ours = record.protocol == PROTOCOL && self.guarded.contains(&record.addr);
+            if let Some(link) = self.names.get(&record.index).filter(|_| ours) {
+                let (link, addr) = (link.clone(), record.addr);
+                actual.insert_piece(Piece::Answer { link, addr });
+            }
+        }
+        Ok(())
+    }
+
+    fn addresses(&self, socket: &mut Socket, actual: &mut Actual) -> Result<(), NetError> {
+        for record in socket.addresses()? {
+            let addr = record.addr.addr();
+            let ours = record.protocol == PROTOCOL && self.guarded.contains(&addr);
+            // One that the host answers for itself does not stand yet.
+            if let Some(link) = self.names.get(&record.index)
+                && ours
+                && !(addr.is_ipv6() && self.claimed.contains(&addr))
+            {
+                actual.insert_piece(Piece::Show { link: link.clone(), addr });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The host's own address towards the rest of the world, per family.
+fn default_source(
+    socket: &mut Socket,
+    guarded: &BTreeSet<IpAddr>,
+) -> Result<Dual<Option<IpAddr>>, NetError> {
+    // Addresses for documentation: nobody has them, so the default route leads
+    // there (RFC 5737, RFC 3849). Nothing is sent.
+    let far: [IpAddr; 2] = [[192, 0, 2, 1].into(), [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into()];
+    let mut sources = BTreeMap::new();
+    for to in far {
+        let way = socket.way_to(to)?.filter(|way| way.kind == RouteKind::Unicast);
+        let source = way.and_then(|way| way.source).filter(|source| !guarded.contains(source));
+        sources.insert(Family::of(to), source);
+    }
+    Ok(Dual::from_fn(|family| sources.get(&family).copied().flatten()))
+}

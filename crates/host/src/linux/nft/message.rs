@@ -1,0 +1,258 @@
+//! Messages to nf_tables, and the transactions that Kleene makes of them.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::attributes::Writer;
+use super::element::{ELEMENTS, Element, Set, by_set};
+use super::layout::{KINDS, Kind, TABLE, describe};
+
+/// Types of messages; those that ask are one above those that tell.
+mod kind {
+    pub(super) const NEW_TABLE: u16 = 0;
+    pub(super) const DEL_TABLE: u16 = 2;
+    pub(super) const NEW_CHAIN: u16 = 3;
+    pub(super) const NEW_RULE: u16 = 6;
+    pub(super) const NEW_SET: u16 = 9;
+    pub(super) const NEW_ELEMENTS: u16 = 12;
+    pub(super) const DEL_ELEMENTS: u16 = 14;
+    pub(super) const NEW_GENERATION: u16 = 15;
+}
+
+/// nf_tables among the parts of netfilter.
+const NFTABLES: u16 = 10;
+const BATCH_BEGIN: u16 = 16;
+const BATCH_END: u16 = 17;
+const REQUEST: u16 = 1;
+const ACK: u16 = 4;
+const DUMP: u16 = 0x300;
+const CREATE: u16 = 0x400;
+const APPEND: u16 = 0x800;
+/// The family of tables that see IPv4 and IPv6.
+const INET: u8 = 1;
+/// The longest list of elements in one message: an attribute holds 64 KiB.
+const LIST: usize = 48 * 1024;
+
+/// What a message does: the end of "cannot …".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// All messages of a transaction together.
+    Transaction,
+    Make(Kind),
+    Delete,
+    Add(Set),
+    Remove(Set),
+    List,
+    Open,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transaction => f.write_str("change anything"),
+            Self::Make(Kind::Table) => f.write_str("make the table"),
+            Self::Make(Kind::Set) => f.write_str("make a set"),
+            Self::Make(Kind::Chain) => f.write_str("make a chain"),
+            Self::Make(Kind::Rule) => f.write_str("make a rule"),
+            Self::Delete => f.write_str("delete the table"),
+            Self::Add(set) => write!(f, "add to {}", set.name()),
+            Self::Remove(set) => write!(f, "remove from {}", set.name()),
+            Self::List => f.write_str("list the table"),
+            Self::Open => f.write_str("open it"),
+        }
+    }
+}
+
+/// One message, whole but for its sequence number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Message {
+    pub(super) step: Step,
+    kind: u16,
+    flags: u16,
+    body: Vec<u8>,
+}
+
+impl Message {
+    fn change(step: Step, kind: u16, flags: u16, body: Vec<u8>) -> Self {
+        Self { step, kind, flags: flags | REQUEST | ACK, body }
+    }
+
+    fn list(told: u16, body: Vec<u8>) -> Self {
+        Self { step: Step::List, kind: told + 1, flags: REQUEST | DUMP, body }
+    }
+
+    /// Asks for all things of a kind that a table has; of chains and tables for
+    /// those of all tables.
+    pub(super) fn list_all(kind: Kind, table: &str) -> Self {
+        let body = match kind {
+            Kind::Table | Kind::Chain => Vec::new(),
+            Kind::Set | Kind::Rule => table_name(table).finish(),
+        };
+        Self::list(told(kind), body)
+    }
+
+    /// Asks for a set's elements.
+    pub(super) fn list_elements(table: &str, set: Set) -> Self {
+        Self::list(kind::NEW_ELEMENTS, table_and_set(table, set).finish())
+    }
+
+    /// Asks which transaction was the last.
+    pub(super) fn generation() -> Self {
+        let list = Self::list(kind::NEW_GENERATION, Vec::new());
+        Self { flags: REQUEST | ACK, ..list }
+    }
+
+    /// The type of the messages that answer it.
+    pub(super) fn answer(&self) -> u16 {
+        (NFTABLES << 8 | self.kind).saturating_sub(1)
+    }
+
+    /// The bytes of this message alone.
+    pub(super) fn alone(&self, sequence: u32) -> Vec<u8> {
+        let mut datagram = Vec::new();
+        self.write(sequence, &mut datagram);
+        datagram
+    }
+
+    fn write(&self, sequence: u32, datagram: &mut Vec<u8>) {
+        let kind = NFTABLES << 8 | self.kind;
+        write(datagram, kind, self.flags, sequence, (INET, 0), &self.body);
+    }
+}
+
+/// A transaction: its beginning has the number `first`, its messages those
+/// that follow, its end the last.
+pub(super) fn transaction(messages: &[Message], first: u32) -> Vec<u8> {
+    let length = messages.iter().map(|message| message.body.len() + 20).sum::<usize>();
+    let mut datagram = Vec::with_capacity(length + 40);
+    write(&mut datagram, BATCH_BEGIN, REQUEST, first, (0, NFTABLES), &[]);
+    let mut sequence = first;
+    for message in messages {
+        sequence = sequence.wrapping_add(1);
+        message.write(sequence, &mut datagram);
+    }
+    write(&mut datagram, BATCH_END, REQUEST, sequence.wrapping_add(1), (0, NFTABLES), &[]);
+    datagram
+}
+
+/// Writes headers and a body, whose length is a multiple of four.
+fn write(
+    datagram: &mut Vec<u8>,
+    kind: u16,
+    flags: u16,
+    sequence: u32,
+    (family, resource): (u8, u16),
+    body: &[u8],
+) {
+    let length = u32::try_from(20 + body.len()).expect("a message holds one attribute's worth");
+    datagram.extend_from_slice(&length.to_ne_bytes());
+    datagram.extend_from_slice(&kind.to_ne_bytes());
+    datagram.extend_from_slice(&flags.to_ne_bytes());
+    datagram.extend_from_slice(&sequence.to_ne_bytes());
+    datagram.extend_from_slice(&[0; 4]);
+    datagram.extend_from_slice(&[family, 0]);
+    datagram.extend_from_slice(&resource.to_be_bytes());
+    datagram.extend_from_slice(body);
+}
+
+fn told(kind: Kind) -> u16 {
+    match kind {
+        Kind::Table => kind::NEW_TABLE,
+        Kind::Chain => kind::NEW_CHAIN,
+        Kind::Rule => kind::NEW_RULE,
+        Kind::Set => kind::NEW_SET,
+    }
+}
+
+fn table_name(table: &str) -> Writer {
+    let mut writer = Writer::default();
+    writer.text(TABLE, table);
+    writer
+}
+
+fn table_and_set(table: &str, set: Set) -> Writer {
+    const SET: u16 = 2;
+    let mut writer = table_name(table);
+    writer.text(SET, set.name());
+    writer
+}
+
+/// Makes the table anew, whatever stands there.
+pub(super) fn replace(table: &str, elements: &BTreeSet<Element>) -> Vec<Message> {
+    // Deleting what is not there would fail, making what is there does not.
+    let name = table_name(table).finish();
+    let mut messages =
+        vec![Message::change(Step::Make(Kind::Table), kind::NEW_TABLE, CREATE, name)];
+    messages.push(remove(table));
+    for kind in KINDS {
+        messages.extend(make(kind, table));
+    }
+    messages.extend(add(table, elements));
+    messages
+}
+
+fn make(kind: Kind, table: &str) -> impl Iterator<Item = Message> {
+    const SET_ID: u16 = 10;
+    let flags = if kind == Kind::Rule { CREATE | APPEND } else { CREATE };
+    (1..).zip(describe(kind, table)).map(move |(number, mut body)| {
+        if kind == Kind::Set {
+            // Wanted for every set, used for those without a name.
+            let mut writer = Writer::default();
+            writer.number(SET_ID, number);
+            body.extend(writer.finish());
+        }
+        Message::change(Step::Make(kind), told(kind), flags, body)
+    })
+}
+
+/// Deletes the table.
+pub(super) fn remove(table: &str) -> Message {
+    let name = table_name(table).finish();
+    Message::change(Step::Delete, kind::DEL_TABLE, 0, name)
+}
+
+/// Adds and removes elements; one that is in both is there afterwards.
+pub(super) fn change(table: &str, add_these: &[Element], remove: &[Element]) -> Vec<Message> {
+    let added: BTreeSet<&Element> = add_these.iter().collect();
+    let removed: BTreeSet<&Element> = remove.iter().filter(|e| !added.contains(e)).collect();
+    // Removing what is not there would fail, adding what is there does not. So
+    // all are added first, and those to be removed are certainly there. Only
+    // the outcome of a transaction is ever seen.
+    let mut messages: Vec<_> = add(table, added.iter().chain(&removed).copied()).collect();
+    messages.extend(by_set(removed).into_iter().flat_map(|(set, elements)| {
+        listed(table, set, &elements)
+            .into_iter()
+            .map(move |body| Message::change(Step::Remove(set), kind::DEL_ELEMENTS, 0, body))
+    }));
+    messages
+}
+
+fn add<'a>(
+    table: &str,
+    elements: impl IntoIterator<Item = &'a Element>,
+) -> impl Iterator<Item = Message> {
+    by_set(elements).into_iter().flat_map(move |(set, elements)| {
+        listed(table, set, &elements)
+            .into_iter()
+            .map(move |body| Message::change(Step::Add(set), kind::NEW_ELEMENTS, CREATE, body))
+    })
+}
+
+/// Elements of a set in as few bodies as hold them.
+fn listed(table: &str, set: Set, elements: &[&Element]) -> Vec<Vec<u8>> {
+    let mut bodies = Vec::new();
+    let mut rest = elements.iter().peekable();
+    while rest.peek().is_some() {
+        let mut writer = table_and_set(table, set);
+        writer.nest(ELEMENTS, |w| {
+            let start = w.len();
+            while w.len() - start < LIST
+                && let Some(element) = rest.next()
+            {
+                element.write(w);
+            }
+        });
+        bodies.push(writer.finish());
+    }
+    bodies
+}

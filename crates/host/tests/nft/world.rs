@@ -1,0 +1,202 @@
+//! A throw-away host: a network namespace, perhaps with another beside it.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use kleene_host::linux::nft::{Element, NftError, Table};
+use kleene_model::LinkName;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+/// How long a packet that should come is waited for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// How long one that should not come is waited for; its twin, which took the
+/// same way before, came at once.
+pub(crate) const BRIEF: Duration = Duration::from_millis(200);
+/// The port of services of the throw-away host.
+pub(crate) const PORT: u16 = 7;
+
+/// Runs a test in a namespace of its own with `lo` up, or says loudly that it
+/// did not.
+pub(crate) fn world(test: impl FnOnce() + Send) {
+    let missing = if !rustix::process::geteuid().is_root() {
+        "needs root"
+    } else if Command::new("nft").arg("--version").output().is_err() {
+        "needs the program nft"
+    } else {
+        let netns = namespace();
+        return inside(&netns, || {
+            ip("link set lo up");
+            test();
+        });
+    };
+    assert!(
+        std::env::var_os("KLEENE_REQUIRE_ROOT_TESTS").is_none_or(|value| value != "1"),
+        "this test {missing}, and KLEENE_REQUIRE_ROOT_TESTS=1 says that it must run"
+    );
+    eprintln!("SKIPPED: this test {missing}");
+}
+
+/// A new network namespace, made by a child so that no thread of ours is ever
+/// in the wrong one.
+pub(crate) fn namespace() -> OwnedFd {
+    let own = std::fs::read_link("/proc/thread-self/ns/net").expect("own namespace");
+    let mut child = Command::new("unshare")
+        .args(["--net", "cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("unshare");
+    let path = format!("/proc/{}/ns/net", child.id());
+    until("the child is in a namespace of its own", || {
+        std::fs::read_link(&path).is_ok_and(|namespace| namespace != own)
+    });
+    let netns = File::open(&path).expect("the child's namespace").into();
+    drop(child.stdin.take());
+    child.wait().expect("the child's end");
+    netns
+}
+
+/// Waits for a condition.
+pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited five seconds until {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Runs something in a network namespace, on a thread of its own.
+pub(crate) fn inside<T: Send>(netns: &OwnedFd, run: impl FnOnce() -> T + Send) -> T {
+    let outcome = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))
+                .expect("enter a namespace");
+            run()
+        });
+        thread.join()
+    });
+    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn output(command: &mut Command) -> String {
+    let output = command.output().expect("start a command");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {stderr}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Runs `ip` in the calling thread's namespace.
+pub(crate) fn ip(args: &str) -> String {
+    output(Command::new("ip").args(args.split(' ')))
+}
+
+/// Runs `nft` in the calling thread's namespace.
+pub(crate) fn nft(command: &str) -> String {
+    output(Command::new("nft").args(["-a", command]))
+}
+
+/// Joins the calling thread's namespace with another by a cable, ends `here`
+/// and `there`, both up, with their addresses.
+pub(crate) fn cable(here: (&str, &[&str]), netns: &OwnedFd, there: (&str, &[&str])) {
+    let own = File::open("/proc/thread-self/ns/net").expect("own namespace");
+    inside(netns, || {
+        use std::os::fd::AsRawFd;
+        let back = format!("/proc/{}/fd/{}", std::process::id(), own.as_raw_fd());
+        ip(&format!("link add {} type veth peer name {} netns {back}", there.0, here.0));
+        up(there);
+    });
+    up(here);
+}
+
+fn up((link, addrs): (&str, &[&str])) {
+    for addr in addrs {
+        let nodad = if addr.contains(':') { " nodad" } else { "" };
+        ip(&format!("address add {addr} dev {link}{nodad}"));
+    }
+    ip(&format!("link set {link} up"));
+}
+
+/// Kleene's table in the calling thread's namespace.
+pub(crate) fn table() -> Table {
+    Table::open("kleene").expect("a socket")
+}
+
+/// A set of elements.
+pub(crate) fn these(elements: &[Element]) -> BTreeSet<Element> {
+    elements.iter().cloned().collect()
+}
+
+pub(crate) fn guarded(addr: &str) -> Element {
+    Element::Guarded(address(addr))
+}
+
+pub(crate) fn routed(cable: &str) -> Element {
+    Element::Cable(link(cable))
+}
+
+pub(crate) fn source(cable: &str, addr: &str) -> Element {
+    Element::Source { cable: link(cable), addr: address(addr) }
+}
+
+fn link(name: &str) -> LinkName {
+    LinkName::parse(name).expect("a name")
+}
+
+pub(crate) fn address(text: &str) -> IpAddr {
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+/// What must work, with all that an error says.
+pub(crate) fn must<T>(outcome: Result<T, NftError>) -> T {
+    outcome.unwrap_or_else(|error| panic!("{}", kleene_engine::host::chain(&error)))
+}
+
+/// A UDP service on the wildcards of both families that answers with what it
+/// was asked, until it is dropped.
+pub(crate) struct Echo(UdpSocket);
+
+impl Echo {
+    /// Starts one in the calling thread's namespace.
+    pub(crate) fn start() -> Self {
+        let socket = UdpSocket::bind(("::", PORT)).expect("a socket of both families");
+        let service = socket.try_clone().expect("a copy");
+        std::thread::spawn(move || {
+            let mut buffer = [0; 64];
+            while let Ok((length, from)) = service.recv_from(&mut buffer)
+                && length > 0
+            {
+                // Refused where a guard stands in the way of the answer.
+                let _ = service.send_to(&buffer[..length], from);
+            }
+        });
+        Self(socket)
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        // What is empty ends the service. It may have ended by itself.
+        let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both);
+    }
+}
+
+/// Whether a packet from `from` to a service on `to` is answered, both in the
+/// calling thread's namespace or beyond its cables.
+pub(crate) fn answered(from: &str, to: &str, patience: Duration) -> bool {
+    let socket = UdpSocket::bind(SocketAddr::new(address(from), 0)).expect("a source");
+    socket.set_read_timeout(Some(patience)).expect("a limit");
+    let sent = socket.send_to(b"?", SocketAddr::new(address(to), PORT));
+    sent.is_ok() && socket.recv_from(&mut [0; 8]).is_ok()
+}
+
+/// How many packets the rule with that comment has dropped, in the chain.
+pub(crate) fn dropped(chain: &str, family: &str) -> u64 {
+    let listed = nft(&format!("list chain inet kleene {chain}"));
+    let rules = listed.lines().filter(|line| line.contains(&format!("{family} ")));
+    let counts = rules.filter_map(|line| line.split_once("counter packets ")?.1.split(' ').next());
+    counts.map(|count| count.parse::<u64>().expect("a number")).sum()
+}
