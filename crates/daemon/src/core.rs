@@ -11,6 +11,9 @@ use kleene_engine::{
 use kleene_model::{Image, Refusal};
 use tokio::sync::{mpsc as jobs, oneshot, watch};
 
+/// How many steps of a mending are told in a line.
+const MENDED_SHOWN: usize = 8;
+
 type Answer = oneshot::Sender<Result<Outcome, Refusal>>;
 
 enum Message {
@@ -111,6 +114,11 @@ impl Core {
         while state.changed().await.is_ok() {}
     }
 
+    /// Whether the engine lives.
+    pub(crate) fn is_running(&self) -> bool {
+        self.state.has_changed().is_ok()
+    }
+
     /// The state as it is now.
     pub(crate) fn snapshot(&self) -> State {
         self.state.borrow().clone()
@@ -192,6 +200,15 @@ impl<H: Host, S: Store> Thread<H, S> {
                         // Nobody waits any more when the client has gone.
                         drop(sender.send(answer));
                     }
+                }
+                Effect::Mended { changes } => {
+                    // One line for a bridge, one for a thousand addresses.
+                    let shown = changes.iter().take(MENDED_SHOWN).cloned().collect::<Vec<_>>();
+                    let (steps, changes) = (changes.len(), shown.join("; "));
+                    tracing::warn!(steps, changes, "something of Kleene's was missing: mended");
+                }
+                Effect::Degraded { why } => {
+                    tracing::error!(why, "something of Kleene's is missing, and stays so");
                 }
                 Effect::Job(job) => {
                     tracing::debug!(?job, "job");

@@ -5,6 +5,7 @@
 mod api;
 mod config;
 mod core;
+mod follow;
 mod jobs;
 mod limits;
 mod listen;

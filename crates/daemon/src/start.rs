@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kleene_engine::{Effect, Engine};
+use kleene_host::linux::net::monitor::Monitor;
 use kleene_host::linux::net::{LinuxHost, Namespaces};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -13,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::{self, App, Peer};
 use crate::config::{Address, Config};
 use crate::core::Core;
+use crate::follow;
 use crate::jobs::{self, Attachments, Context, Programs};
 use crate::limits::Descriptors;
 use crate::listen::{Listener, listen};
@@ -70,10 +72,15 @@ async fn run(
         );
     }
     let (queue, jobs) = mpsc::unbounded_channel();
+    // It has to be open before the host is looked at.
+    let (hand_over, monitor) = std::sync::mpsc::channel();
     let core = Core::start(queue, {
         let (config, namespaces) = (Arc::clone(&config), namespaces.clone());
-        move || engine(&config, namespaces)
+        move || engine(&config, namespaces, &hand_over)
     })?;
+    if let Ok(monitor) = monitor.recv() {
+        follow::start(core.clone(), monitor)?;
+    }
     let context = Context {
         config: Arc::clone(&config),
         core: core.clone(),
@@ -157,12 +164,19 @@ fn remove_sockets(config: &Config) {
 type Made = (Engine<LinuxHost, SqliteStore>, Vec<Effect>);
 
 /// Runs on the engine's thread.
-fn engine(config: &Config, namespaces: Namespaces) -> Result<Made, String> {
+fn engine(
+    config: &Config,
+    namespaces: Namespaces,
+    hand_over: &std::sync::mpsc::Sender<Monitor>,
+) -> Result<Made, String> {
     let chain = |err: &(dyn std::error::Error + 'static)| kleene_engine::host::chain(err);
     let boot = root::boot_id()?;
     let store = SqliteStore::open(&config.root.join("metadata.sqlite")).map_err(|e| chain(&e))?;
     let same_boot = store.fact(BOOT).map_err(|err| chain(&err))?.as_deref() == Some(&boot);
     let host = LinuxHost::new(config.instance.clone(), namespaces).map_err(|err| chain(&err))?;
+    let monitor = Monitor::open(&host).map_err(|err| chain(&err))?;
+    // Whoever waits for it is there.
+    drop(hand_over.send(monitor));
     store.set_fact(BOOT, &boot).map_err(|err| chain(&err))?;
     let (engine, effects, failure) =
         Engine::start(host, store, config.instance.clone(), config.subnet_pools.clone(), same_boot)

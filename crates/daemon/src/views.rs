@@ -47,7 +47,7 @@ impl Views {
     }
 
     /// Readies a new view. `skip` is the interface in whose place a cable will
-    /// stand.
+    /// stand; with `ping`, any user may send echo requests.
     ///
     /// # Errors
     /// When the host's interfaces cannot be read or the view not be set up.
@@ -56,12 +56,16 @@ impl Views {
         id: ContainerId,
         netns: &OwnedFd,
         skip: Option<LinkName>,
+        ping: bool,
     ) -> Result<(), String> {
         let failed = |err: HostError| chain(&err);
         let mirrors = Arc::new(view::interfaces().map_err(failed)?);
         let done = view::furnish(netns.as_fd(), &mirrors, skip.as_ref()).map_err(failed)?;
         for failure in &done.failed {
             tracing::warn!(container = %id, why = chain(failure), "its view lacks an interface");
+        }
+        if ping {
+            view::allow_ping(netns.as_fd()).map_err(failed)?;
         }
         let netns = netns.try_clone().map_err(|err| format!("cannot keep a view: {err}"))?;
         let netns = Arc::new(netns);
@@ -121,20 +125,19 @@ impl Views {
                 }
             }
             if let Some(shown) = &shown {
-                self.bring_up_to_date(shown, changed);
+                self.bring_up_to_date(shown);
             }
         }
     }
 
     /// Brings those views up to date that show something else.
-    fn bring_up_to_date(&self, wanted: &Arc<Vec<Mirror>>, changed: bool) {
+    fn bring_up_to_date(&self, wanted: &Arc<Vec<Mirror>>) {
         let stale: Vec<(ContainerId, Arc<OwnedFd>, Option<LinkName>)> = self
             .lock()
             .iter()
             .filter(|(_, view)| view.shown.as_ref().is_none_or(|shown| shown != wanted))
             .map(|(id, view)| (*id, Arc::clone(&view.netns), view.skip.clone()))
             .collect();
-        let _ = changed;
         for (id, netns, skip) in stale {
             let done = match view::sync(netns.as_fd(), wanted, skip.as_ref()) {
                 Ok(done) => done,

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use kleene_model::{ContainerId, Dual, Family, InstanceName, LinkName};
 
-use crate::change::{Change, Mark, Owned, Owner};
+use crate::change::{Mark, Owned};
 use crate::piece::{Inside, Piece};
 
 /// What kind of link it is, as far as Kleene tells kinds apart.
@@ -27,10 +27,11 @@ pub enum LinkKind {
 pub struct Link {
     name: LinkName,
     kind: LinkKind,
-    up: bool,
-    master: Option<LinkName>,
-    addresses: BTreeSet<IpNet>,
+    pub(crate) up: bool,
+    pub(crate) master: Option<LinkName>,
+    pub(crate) addresses: BTreeSet<IpNet>,
     mark: Option<Mark>,
+    mtu: Option<u32>,
 }
 
 impl Link {
@@ -39,7 +40,21 @@ impl Link {
     #[must_use]
     pub fn observed(name: LinkName, kind: LinkKind, up: bool, alias: Option<&str>) -> Self {
         let mark = alias.and_then(Mark::parse);
-        Self { name, kind, up, master: None, addresses: BTreeSet::new(), mark }
+        Self { name, kind, up, master: None, addresses: BTreeSet::new(), mark, mtu: None }
+    }
+
+    /// The same with the largest packet that it takes, in bytes. Only that of
+    /// others is of interest.
+    #[must_use]
+    pub fn with_mtu(self, mtu: u32) -> Self {
+        let mtu = self.mark.is_none().then_some(mtu);
+        Self { mtu, ..self }
+    }
+
+    /// The largest packet that a link of somebody else takes, in bytes.
+    #[must_use]
+    pub fn mtu(&self) -> Option<u32> {
+        self.mtu
     }
 
     /// Its name.
@@ -95,29 +110,38 @@ pub struct HostRoute {
     pub link: Option<LinkName>,
 }
 
+/// How a host reaches the rest of the world in one family.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Uplink {
+    /// Its own address on its default route.
+    pub source: Option<IpAddr>,
+    /// The largest packet on that way, in bytes.
+    pub mtu: Option<u32>,
+}
+
 /// The host's links and the containers' namespaces.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Actual {
-    links: BTreeMap<LinkName, Link>,
+    pub(crate) links: BTreeMap<LinkName, Link>,
     /// The links that carry a mark, by it.
     marked: BTreeMap<Mark, BTreeSet<LinkName>>,
     /// Cables out of use that the kernel has not forgotten yet.
-    retired: BTreeSet<LinkName>,
+    pub(crate) retired: BTreeSet<LinkName>,
     /// Namespaces that can be reached, and whether their loopback is up.
-    namespaces: BTreeMap<ContainerId, bool>,
+    pub(crate) namespaces: BTreeMap<ContainerId, bool>,
     /// What containers' addresses stand on, by address.
-    pieces: BTreeMap<IpAddr, BTreeSet<Piece>>,
+    pub(crate) pieces: BTreeMap<IpAddr, BTreeSet<Piece>>,
     /// The cables whose sources are checked.
-    checked: BTreeSet<LinkName>,
+    pub(crate) checked: BTreeSet<LinkName>,
     /// What is set up in the views of containers.
-    inside: BTreeMap<ContainerId, BTreeSet<Inside>>,
+    pub(crate) inside: BTreeMap<ContainerId, BTreeSet<Inside>>,
     /// Settings that were changed since the last look.
-    settings: BTreeMap<String, String>,
-    /// The host's own address on its default route, per family.
-    default_source: Dual<Option<IpAddr>>,
+    pub(crate) settings: BTreeMap<String, String>,
+    /// How the host reaches the rest of the world, per family.
+    pub(crate) uplink: Dual<Uplink>,
     /// The interfaces over which `vnet` containers were given their default
     /// routes.
-    defaults: BTreeMap<(ContainerId, Family), LinkName>,
+    pub(crate) defaults: BTreeMap<(ContainerId, Family), LinkName>,
 }
 
 impl Actual {
@@ -136,7 +160,7 @@ impl Actual {
         self.links.insert(link.name.clone(), link);
     }
 
-    fn remove(&mut self, name: &LinkName) {
+    pub(crate) fn remove(&mut self, name: &LinkName) {
         let Some(mark) = self.links.remove(name).and_then(|link| link.mark) else { return };
         if let Some(names) = self.marked.get_mut(&mark) {
             names.remove(name);
@@ -195,15 +219,15 @@ impl Actual {
         self.defaults.retain(|(of, _), _| *of != container);
     }
 
-    /// Sets the host's own address on its default route.
-    pub fn set_default_source(&mut self, source: Dual<Option<IpAddr>>) {
-        self.default_source = source;
+    /// Sets how the host reaches the rest of the world.
+    pub fn set_uplink(&mut self, uplink: Dual<Uplink>) {
+        self.uplink = uplink;
     }
 
-    /// The host's own address on its default route.
+    /// How the host reaches the rest of the world.
     #[must_use]
-    pub fn default_source(&self) -> &Dual<Option<IpAddr>> {
-        &self.default_source
+    pub fn uplink(&self, family: Family) -> &Uplink {
+        self.uplink.get(family)
     }
 
     /// A `vnet` container has a default route of ours over that interface.
@@ -226,7 +250,7 @@ impl Actual {
         }
     }
 
-    fn remove_piece(&mut self, piece: &Piece) {
+    pub(crate) fn remove_piece(&mut self, piece: &Piece) {
         match (piece.addr(), piece) {
             (Some(addr), _) => {
                 if let Some(pieces) = self.pieces.get_mut(&addr) {
@@ -242,7 +266,7 @@ impl Actual {
     }
 
     /// Pieces that went with a link.
-    fn drop_pieces_on(&mut self, link: &LinkName) {
+    pub(crate) fn drop_pieces_on(&mut self, link: &LinkName) {
         self.pieces.retain(|_, pieces| {
             pieces.retain(|piece| !piece.stands_on(link));
             !pieces.is_empty()
@@ -323,87 +347,7 @@ impl Actual {
         }
     }
 
-    /// Draws a change that was applied into the picture.
-    pub fn absorb(&mut self, change: &Change) {
-        match change {
-            Change::MakeBridge { link, mac: _, mark } => {
-                self.insert(Self::made(link, LinkKind::Bridge, mark));
-            }
-            Change::MakeLoopback { link, mac: _, mark } => {
-                self.insert(Self::made(link, LinkKind::Bridge, mark));
-            }
-            Change::MakeCable { cable, mark } => {
-                self.insert(Self::made(&cable.host, LinkKind::Cable, mark));
-            }
-            Change::AddAddress { link, addr } => self.insert_address(link, *addr),
-            Change::RemoveAddress { link, addr } => {
-                if let Some(link) = self.links.get_mut(link.link()) {
-                    link.addresses.remove(addr);
-                }
-            }
-            Change::RaiseLink { link } => {
-                if let Some(link) = self.links.get_mut(link) {
-                    link.up = true;
-                }
-            }
-            Change::Plug { link, bridge } => self.set_master(link, bridge.clone()),
-            Change::RaiseLoopback { container } => self.enter(*container, true),
-            Change::RemoveLink { link } => {
-                self.remove(link.link());
-                self.drop_pieces_on(link.link());
-                // Its ports are ports of nothing then.
-                let ports = self.links.values_mut();
-                for port in ports.filter(|port| port.master.as_ref() == Some(link.link())) {
-                    port.master = None;
-                }
-            }
-            Change::RetireCable { link } => {
-                self.remove(link.link());
-                self.retired.insert(link.link().clone());
-                // The same cable has an end inside that is called alike.
-                let inner = link.link().as_str().strip_suffix('a').map(|stem| format!("{stem}b"));
-                self.defaults.retain(|_, over| Some(over.as_str()) != inner.as_deref());
-                if let Owner::Container(id) = link.mark().owner {
-                    self.drop_pieces_on(link.link());
-                    // Its inner end goes with it.
-                    if let Some(inside) = self.inside.get_mut(&id) {
-                        inside.retain(|inside| match inside {
-                            Inside::Mirror { .. } | Inside::Address { .. } => true,
-                            Inside::Up { .. } | Inside::Meet { .. } | Inside::Route { .. } => false,
-                        });
-                    }
-                }
-            }
-            Change::Put { piece } => self.insert_piece(piece.clone()),
-            Change::Take { piece } => self.remove_piece(piece),
-            Change::PutInside { container, inside } => {
-                let known = self.inside.entry(*container).or_default();
-                known.retain(|old| !old.gives_way_to(inside));
-                known.insert(inside.clone());
-            }
-            Change::TakeInside { container, inside } => {
-                if let Some(known) = self.inside.get_mut(container) {
-                    known.remove(inside);
-                }
-            }
-            Change::RenameInner { container, from, to } => {
-                if let Some(known) = self.inside.remove(container) {
-                    let renamed = known.into_iter().map(|inside| inside.renamed(from, to));
-                    self.inside.insert(*container, renamed.collect());
-                }
-            }
-            Change::Set { setting, value } => {
-                self.settings.insert(setting.clone(), value.clone());
-            }
-            Change::AddDefaultRoute { container, link, via } => {
-                self.set_default(*container, Family::of(*via), link.clone());
-            }
-            // The inside of a container is its own business once it stands.
-            Change::AddInnerAddress { .. } | Change::RaiseInnerLink { .. } => {}
-        }
-    }
-
-    fn made(name: &LinkName, kind: LinkKind, mark: &Mark) -> Link {
+    pub(crate) fn made(name: &LinkName, kind: LinkKind, mark: &Mark) -> Link {
         Link {
             name: name.clone(),
             kind,
@@ -411,6 +355,7 @@ impl Actual {
             master: None,
             addresses: BTreeSet::new(),
             mark: Some(mark.clone()),
+            mtu: None,
         }
     }
 }

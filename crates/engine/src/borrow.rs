@@ -74,6 +74,15 @@ impl<H: Host, S: Store> Engine<H, S> {
         }
     }
 
+    /// After a reboot of the host its settings are what it made them.
+    pub(crate) fn forget_all_borrowed(&mut self) {
+        let borrows = self.state.networks().filter(|network| !network.borrowed.is_empty());
+        let borrows: Vec<NetworkId> = borrows.map(|network| network.id).collect();
+        for id in borrows {
+            self.state.edit_network(id, |network| network.borrowed.clear());
+        }
+    }
+
     /// What was changed for a network that goes, and is needed by others, is
     /// theirs to put back.
     pub(crate) fn hand_over(next: &mut State, id: NetworkId) {

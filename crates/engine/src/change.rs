@@ -170,9 +170,17 @@ pub enum Change {
         /// Owner mark of the host's end.
         mark: Mark,
     },
-    /// Make the host's end of a cable a port of a bridge.
+    /// Make the host's end of a cable, or a linked interface, a port of a bridge.
     Plug {
         /// The host's end.
+        link: LinkName,
+        /// The bridge.
+        bridge: LinkName,
+    },
+    /// Take an interface of the host out of a bridge. One that is in none, or
+    /// in another, or gone, counts as done.
+    Unplug {
+        /// The interface.
         link: LinkName,
         /// The bridge.
         bridge: LinkName,
@@ -275,6 +283,7 @@ impl fmt::Display for Change {
                 cable.host, cable.inner, cable.container
             ),
             Self::Plug { link, bridge } => write!(f, "plug {link} into {bridge}"),
+            Self::Unplug { link, bridge } => write!(f, "take {link} out of {bridge}"),
             Self::AddInnerAddress { container, link, addr } => {
                 write!(f, "add address {addr} to {link} of container {container}")
             }

@@ -9,6 +9,7 @@ use kleene_model::api::{
 use kleene_model::{Container, ContainerId, ExecId, LinkName, Refusal};
 
 use crate::change::Owned;
+use crate::reconcile::Disturbance;
 
 /// Which request a reply belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,7 +28,7 @@ pub enum Command {
     },
     /// Remove the networks without endpoints.
     NetworkPrune,
-    /// Connect a stopped container to a network.
+    /// Connect a container to a network.
     NetworkConnect(EndPointConfig),
     /// Disconnect a container from a network.
     NetworkDisconnect {
@@ -35,6 +36,22 @@ pub enum Command {
         network: String,
         /// Id prefix or name.
         container: String,
+    },
+    /// Link an interface of the host into a bridge network.
+    NetworkLink {
+        /// Id prefix or name.
+        network: String,
+        /// The interface.
+        interface: String,
+        /// Also one that carries the host's addresses.
+        force: bool,
+    },
+    /// Take an interface of the host out of a bridge network.
+    NetworkUnlink {
+        /// Id prefix or name.
+        network: String,
+        /// The interface.
+        interface: String,
     },
     /// Make a container, stopped.
     ContainerCreate(ContainerConfig),
@@ -151,6 +168,11 @@ pub enum Event {
     Swept {
         /// Their names.
         links: Vec<LinkName>,
+    },
+    /// Something happened in the kernel's network.
+    Disturbed {
+        /// What.
+        disturbances: Vec<Disturbance>,
     },
 }
 
@@ -275,4 +297,14 @@ pub enum Effect {
     Reply(Token, Result<Outcome, Refusal>),
     /// Start a job.
     Job(Job),
+    /// Tell that something of ours was missing in the kernel, and is back.
+    Mended {
+        /// What was done, a sentence each.
+        changes: Vec<String>,
+    },
+    /// Tell that something of ours is missing in the kernel, and stays so.
+    Degraded {
+        /// Why, in one line.
+        why: String,
+    },
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use kleene_model::api::{ContainerConfig, MountPointConfig, MountType};
 use kleene_model::container::merge_env;
 use kleene_model::{
-    Container, ContainerId, ContainerName, EndpointId, Image, Mount, Refusal, RunState, matrix,
+    Container, ContainerId, ContainerName, EndpointId, Image, Jail, Mount, Refusal, RunState,
+    matrix,
 };
 
 use crate::command::{Effect, Job, Outcome, Token};
@@ -47,7 +48,8 @@ impl<H: Host, S: Store> Engine<H, S> {
             matrix::publish(network_driver)?;
             return Err(Refusal::unsupported("published ports"));
         }
-        permit_jail_parameters(jail_param.as_deref())?;
+        let jail_param = jail_param.unwrap_or_default();
+        Jail::parse(&jail_param)?;
         permit_restart_policy(restart_policy.as_deref())?;
         let env = env.unwrap_or_default();
         check_env(&env)?;
@@ -63,6 +65,7 @@ impl<H: Host, S: Store> Engine<H, S> {
             env: merge_env(&image.env, &env),
             driver: network_driver,
             mounts,
+            jail_param,
             persist: persist.unwrap_or(false),
             created: given.now.clone(),
             sequence,
@@ -115,7 +118,7 @@ impl<H: Host, S: Store> Engine<H, S> {
         if let Some(name) = &name {
             permit_name(&self.state, name, Some(id))?;
         }
-        permit_jail_parameters(jail_param.as_deref())?;
+        Jail::parse(jail_param.as_deref().unwrap_or_default())?;
         permit_restart_policy(restart_policy.as_deref())?;
         check_env(env.as_deref().unwrap_or_default())?;
         let mut next = self.state.clone();
@@ -134,6 +137,9 @@ impl<H: Host, S: Store> Engine<H, S> {
             }
             if let Some(persist) = persist {
                 container.persist = persist;
+            }
+            if let Some(jail_param) = jail_param {
+                container.jail_param = jail_param;
             }
         });
         self.commit(next, Durability::Disk)?;
@@ -242,15 +248,6 @@ fn permit_name(
             holder: other.id.to_string(),
         }),
         _ => Ok(()),
-    }
-}
-
-fn permit_jail_parameters(parameters: Option<&[String]>) -> Result<(), Refusal> {
-    match parameters.unwrap_or_default() {
-        [] => Ok(()),
-        [first, ..] => {
-            Err(Refusal::unsupported(format!("the jail parameter '{first}' on this system")))
-        }
     }
 }
 

@@ -259,6 +259,7 @@ impl Model {
             | Change::RaiseLink { .. }
             | Change::RaiseLoopback { .. }
             | Change::Plug { .. }
+            | Change::Unplug { .. }
             | Change::MakeLoopback { .. }
             | Change::Put { .. }
             | Change::Take { .. }

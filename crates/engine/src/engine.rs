@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use kleene_model::addr::Pools;
 use kleene_model::{
-    ContainerId, Driver, EndpointId, ExecId, Execution, ExecutionState, Image, InstanceName,
-    LinkName, NetworkId, Refusal, RoutedCable, RunState,
+    ContainerId, Driver, EndpointId, ExecId, Image, InstanceName, LinkName, NetworkId, Refusal,
+    RoutedCable, RunState,
 };
 
 use crate::actual::Actual;
@@ -127,14 +127,18 @@ impl<H: Host, S: Store> Engine<H, S> {
             effects: Vec::new(),
         };
         engine.state = State::from_records(engine.store.load().map_err(StartError::Store)?);
-        engine.actual = engine.host.observe().map_err(StartError::Host)?;
+        let seen = engine.host.observe().map_err(StartError::Host)?;
+        engine.see(seen);
         engine.take_over(same_boot).map_err(StartError::Store)?;
-        let failure = engine.converge().err();
-        let leaving = engine.state.networks().filter(|network| network.leaving);
-        let leaving: Vec<NetworkId> = leaving.map(|network| network.id).collect();
-        for id in leaving {
-            // What cannot be written now is seen off at the next start.
+        let failures = engine.converge();
+        engine.note_health(&failures, &BTreeSet::new());
+        let failure = failures.into_iter().next().map(|(_, failure)| failure);
+        let networks: Vec<NetworkId> = engine.state.networks().map(|n| n.id).collect();
+        for id in networks {
+            // What cannot be written now is done at the next start.
+            engine.forget_borrowed(id);
             drop(engine.see_off(id));
+            drop(engine.forget_unlinked(id));
         }
         let effects = engine.take_effects();
         Ok((engine, effects, failure))
@@ -156,29 +160,34 @@ impl<H: Host, S: Store> Engine<H, S> {
                 self.mark_ended(container);
             }
         }
+        if !same_boot {
+            self.forget_all_borrowed();
+        }
         let writes = self.writes();
         self.store.write(&writes, Durability::Process)
     }
 
-    /// Brings the kernel to the desired state, whatever is there.
-    ///
-    /// # Errors
-    /// The first change that was refused.
-    fn converge(&mut self) -> Result<(), ApplyError> {
+    /// Brings the kernel to the desired state, whatever is there. What was
+    /// refused, for which objects, is returned.
+    pub(crate) fn converge(&mut self) -> Vec<(Touched, ApplyError)> {
         let changes = plan(Scope::All, &self.actual, &self.state, &self.instance);
-        let Err(first) = self.carry_out(&changes) else { return Ok(()) };
+        if self.carry_out(&changes).is_ok() {
+            return Vec::new();
+        }
         // One object that cannot be brought back does not keep the others
         // away: each for itself, links that nobody wants any more included.
         if let Ok(seen) = self.host.observe() {
-            self.actual = seen.with_containers_of(&self.actual);
+            self.see(seen);
         }
+        let mut failures = Vec::new();
         for touched in self.each_alone() {
             let scope = Scope::Touched(&touched);
             let changes = plan(scope, &self.actual, &self.state, &self.instance);
-            // The first refusal is the one that is reported.
-            drop(self.carry_out(&changes));
+            if let Err(refused) = self.carry_out(&changes) {
+                failures.push((touched, refused));
+            }
         }
-        Err(first)
+        failures
     }
 
     /// Every object for itself: those that shall be, and those that are.
@@ -229,7 +238,10 @@ impl<H: Host, S: Store> Engine<H, S> {
                 links.retain(|link| !self.is_in_use(link));
                 !links.is_empty()
             }
-            Effect::Job(_) | Effect::Reply(..) => true,
+            Effect::Job(_)
+            | Effect::Reply(..)
+            | Effect::Mended { .. }
+            | Effect::Degraded { .. } => true,
         });
         effects
     }
@@ -264,6 +276,12 @@ impl<H: Host, S: Store> Engine<H, S> {
             Command::NetworkDisconnect { network, container } => {
                 self.network_disconnect(&network, &container)?
             }
+            Command::NetworkLink { network, interface, force } => {
+                self.network_link(&network, &interface, force)?
+            }
+            Command::NetworkUnlink { network, interface } => {
+                self.network_unlink(&network, &interface)?
+            }
             Command::ContainerCreate(config) => self.container_create(config, given)?,
             Command::ContainerUpdate { container, config } => {
                 self.container_update(&container, *config)?
@@ -295,6 +313,7 @@ impl<H: Host, S: Store> Engine<H, S> {
             Event::Ended { container } => self.ended(container),
             Event::Adopted { container, pid, running } => self.adopted(container, pid, &running),
             Event::Swept { links } => self.actual.forget_retired(&links),
+            Event::Disturbed { disturbances } => self.disturbed(&disturbances),
         }
     }
 
@@ -330,7 +349,7 @@ impl<H: Host, S: Store> Engine<H, S> {
         self.state = before;
         let written = self.store.write(&self.writes_of(&touched.keys), durability);
         let seen = self.host.observe().map_err(|err| chain(&err))?;
-        self.actual = seen.with_containers_of(&self.actual);
+        self.see(seen);
         for container in &touched.containers {
             // A view that cannot be entered is about to be found dead.
             if self.look_inside(*container).is_err() {
@@ -340,6 +359,22 @@ impl<H: Host, S: Store> Engine<H, S> {
         let changes = plan(Scope::Touched(touched), &self.actual, &self.state, &self.instance);
         self.carry_out(&changes).map_err(|err| chain(&err))?;
         written.map_err(|err| chain(&err))
+    }
+
+    /// Takes over what a look at the kernel has shown.
+    pub(crate) fn see(&mut self, seen: Actual) {
+        self.actual = seen.with_containers_of(&self.actual);
+        let names: Vec<String> = self
+            .state
+            .networks()
+            .flat_map(|network| &network.borrowed)
+            .map(|borrowed| borrowed.setting.clone())
+            .collect();
+        for name in names {
+            if let Some(value) = self.host.setting(&name) {
+                self.actual.set_setting(name, value);
+            }
+        }
     }
 
     /// Looks at a view, where the container has one that can be reached.
@@ -377,7 +412,7 @@ impl<H: Host, S: Store> Engine<H, S> {
         keys.iter().map(|key| (*key, self.state.record(*key))).collect()
     }
 
-    fn writes(&mut self) -> Vec<Write> {
+    pub(crate) fn writes(&mut self) -> Vec<Write> {
         let touched = self.state.take_touched();
         self.writes_of(&touched.keys)
     }
@@ -385,32 +420,6 @@ impl<H: Host, S: Store> Engine<H, S> {
     /// Draws a container that has ended into the state: no process, no cable,
     /// its executions over.
     pub(crate) fn mark_ended(&mut self, container: ContainerId) {
-        end_in(&mut self.state, container);
+        crate::lifecycle::end_in(&mut self.state, container);
     }
-}
-
-/// The same for any state.
-pub(crate) fn end_in(state: &mut State, container: ContainerId) {
-    let executions: Vec<std::sync::Arc<Execution>> =
-        state.executions_of(container).cloned().collect();
-    for execution in executions {
-        match execution.state {
-            ExecutionState::Running | ExecutionState::Starting => {
-                // What nobody reported was killed with the container.
-                let state_now = ExecutionState::Exited { code: 137, last: true };
-                state.edit_execution(execution.id, |e| e.state = state_now);
-            }
-            ExecutionState::Created | ExecutionState::Exited { .. } => {}
-        }
-    }
-    let endpoints: Vec<EndpointId> = state.endpoints_of(container).map(|e| e.id).collect();
-    for endpoint in endpoints {
-        state.set_cable(endpoint, None);
-    }
-    state.touch_endpoints_of(container);
-    state.set_routed_cable(container, None);
-    state.edit_container(container, |c| {
-        c.run = RunState::Stopped;
-        c.pid = None;
-    });
 }

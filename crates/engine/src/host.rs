@@ -69,6 +69,10 @@ pub trait Host {
         family: Family,
     ) -> Result<Vec<Borrowed>, HostError>;
 
+    /// The value of a setting that was borrowed; `None` when it cannot be read,
+    /// as when its interface is gone.
+    fn setting(&mut self, name: &str) -> Option<String>;
+
     /// Addresses that others are known to use on the wire of an interface.
     ///
     /// # Errors

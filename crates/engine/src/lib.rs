@@ -5,6 +5,7 @@
 //! change of state goes through `Engine::commit`.
 #![forbid(unsafe_code)]
 
+mod absorb;
 pub mod actual;
 mod borrow;
 pub mod change;
@@ -12,14 +13,18 @@ pub mod command;
 mod containers;
 #[cfg(feature = "fake")]
 pub mod contract;
+#[cfg(feature = "fake")]
+pub mod contract_ipnet;
 mod endpoints;
 mod engine;
 mod executions;
 #[cfg(feature = "fake")]
 pub mod fake;
+mod health;
 pub mod host;
 mod ipam;
 mod lifecycle;
+mod linked;
 mod lookup;
 mod networks;
 pub mod piece;
@@ -27,6 +32,7 @@ mod plan;
 mod plan_ipnet;
 mod pool;
 mod pools;
+pub mod reconcile;
 mod state;
 pub mod store;
 mod touched;
@@ -36,8 +42,10 @@ mod ways;
 pub use command::{Command, Effect, Event, ExecSpec, Input, Job, Outcome, Token};
 pub use engine::{Engine, Given, StartError};
 pub use executions::DEFAULT_GRACE_MS;
+pub use health::Health;
 pub use host::Host;
 pub use plan::{Scope, plan};
+pub use reconcile::Disturbance;
 pub use state::State;
 pub use store::Store;
 pub use touched::Touched;

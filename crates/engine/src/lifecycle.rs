@@ -1,12 +1,12 @@
 //! What happens to containers: the events of their supervisors.
 
 use kleene_model::{
-    Container, ContainerId, Driver, EndpointId, ExecId, ExecutionState, Family, LinkName, Refusal,
-    RoutedCable, RunState,
+    Container, ContainerId, Driver, EndpointId, ExecId, Execution, ExecutionState, Family,
+    LinkName, Refusal, RoutedCable, RunState,
 };
 
 use crate::command::{Effect, Job, Outcome};
-use crate::engine::{Engine, end_in};
+use crate::engine::Engine;
 use crate::host::Host;
 use crate::state::State;
 use crate::store::{Durability, Store};
@@ -214,4 +214,31 @@ impl<H: Host, S: Store> Engine<H, S> {
             }
         }
     }
+}
+
+/// Draws a container that has ended into a state: no process, no cable, its
+/// executions over.
+pub(crate) fn end_in(state: &mut State, container: ContainerId) {
+    let executions: Vec<std::sync::Arc<Execution>> =
+        state.executions_of(container).cloned().collect();
+    for execution in executions {
+        match execution.state {
+            ExecutionState::Running | ExecutionState::Starting => {
+                // What nobody reported was killed with the container.
+                let state_now = ExecutionState::Exited { code: 137, last: true };
+                state.edit_execution(execution.id, |e| e.state = state_now);
+            }
+            ExecutionState::Created | ExecutionState::Exited { .. } => {}
+        }
+    }
+    let endpoints: Vec<EndpointId> = state.endpoints_of(container).map(|e| e.id).collect();
+    for endpoint in endpoints {
+        state.set_cable(endpoint, None);
+    }
+    state.touch_endpoints_of(container);
+    state.set_routed_cable(container, None);
+    state.edit_container(container, |c| {
+        c.run = RunState::Stopped;
+        c.pid = None;
+    });
 }

@@ -48,8 +48,8 @@ impl<H: Host, S: Store> Engine<H, S> {
         if name_is_taken(&next, &name) {
             return Err(Refusal::NetworkNameTaken);
         }
-        self.actual =
-            self.host.observe().map_err(|err| host_refused(&err))?.with_containers_of(&self.actual);
+        let seen = self.host.observe().map_err(|err| host_refused(&err))?;
+        self.see(seen);
         let interface = self.choose_interface(&next, kind, &interface)?;
         let subnet = self.choose_subnets(&next, kind, &asked)?;
         let gateway = parse_gateways(&Dual { v4: gateway, v6: gateway6 }, &subnet)?;
@@ -65,6 +65,7 @@ impl<H: Host, S: Store> Engine<H, S> {
             icc,
             internal,
             borrowed: Vec::new(),
+            linked: Vec::new(),
             leaving: false,
         }));
         self.commit(next, Durability::Disk)?;

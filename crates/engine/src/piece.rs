@@ -160,6 +160,9 @@ pub enum Inside {
         link: LinkName,
         /// The container's own address on that way.
         source: IpAddr,
+        /// The largest packet that fits all the way, in bytes, where that is less
+        /// than the cable's own.
+        mtu: Option<u32>,
     },
 }
 
@@ -173,8 +176,8 @@ impl Inside {
             Self::Up { link } => Self::Up { link: name(link) },
             Self::Meet { link, family } => Self::Meet { link: name(link), family },
             Self::Address { link, addr } => Self::Address { link: name(link), addr },
-            Self::Route { destination, link, source } => {
-                Self::Route { destination, link: name(link), source }
+            Self::Route { destination, link, source, mtu } => {
+                Self::Route { destination, link: name(link), source, mtu }
             }
         }
     }
@@ -201,8 +204,11 @@ impl fmt::Display for Inside {
                 write!(f, "meet the host over {link} ({})", family.protocol())
             }
             Self::Address { link, addr } => write!(f, "add address {addr} to {link}"),
-            Self::Route { destination, link, source } => {
+            Self::Route { destination, link, source, mtu: None } => {
                 write!(f, "route {destination} over {link} from {source}")
+            }
+            Self::Route { destination, link, source, mtu: Some(mtu) } => {
+                write!(f, "route {destination} over {link} from {source}, mtu {mtu}")
             }
         }
     }

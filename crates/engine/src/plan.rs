@@ -200,6 +200,26 @@ impl Planner<'_> {
         };
         let mut changes = self.settings(network, given_back);
         changes.extend(self.interface(network, &gateways));
+        changes.extend(self.linked(network));
+        changes
+    }
+
+    /// The interfaces of the host in a network's bridge: those that are there.
+    fn linked(&self, network: &Network) -> Vec<Change> {
+        let bridge = &network.interface;
+        let mut changes = Vec::new();
+        for linked in &network.linked {
+            let link = linked.link.clone();
+            let Some(port) = self.actual.link(&link) else { continue };
+            match (linked.leaving, port.master() == Some(bridge)) {
+                (false, false) if port.master().is_none() => {
+                    changes.push(Change::Plug { link, bridge: bridge.clone() });
+                }
+                (true, true) => changes.push(Change::Unplug { link, bridge: bridge.clone() }),
+                // Somebody has put it elsewhere: theirs.
+                (false, _) | (true, false) => {}
+            }
+        }
         changes
     }
 

@@ -114,6 +114,8 @@ impl Planner<'_> {
     fn inside(&self, container: ContainerId, cable: &RoutedCable) -> BTreeSet<Inside> {
         let inner = &cable.inner;
         let mut inside = BTreeSet::from([Inside::Up { link: inner.clone() }]);
+        let anchors = Family::BOTH.iter().filter_map(|f| self.anchor(container, inner, *f));
+        inside.extend(anchors.map(|addr| Inside::Address { link: inner.clone(), addr }));
         for endpoint in self.desired.endpoints_of(container) {
             let Some(network) = self.desired.network(endpoint.network) else { continue };
             let link = network.interface.clone();
@@ -123,15 +125,46 @@ impl Planner<'_> {
             for (family, addr) in endpoint.address.present() {
                 inside.insert(Inside::Meet { link: inner.clone(), family });
                 inside.insert(Inside::Address { link: link.clone(), addr: *addr });
-                let everywhere = self.default_route(endpoint, family).then(|| anywhere(family));
+                let out = self.default_route(endpoint, family);
+                let everywhere = out.then(|| (anywhere(family), self.actual.uplink(family).mtu));
                 let subnet = network.subnet.get(family).map(kleene_model::Subnet::net);
-                for destination in everywhere.into_iter().chain(subnet) {
+                let subnet = subnet.map(|subnet| (subnet, self.wire_mtu(network)));
+                for (destination, mtu) in everywhere.into_iter().chain(subnet) {
                     let (link, source) = (inner.clone(), *addr);
-                    inside.insert(Inside::Route { destination, link, source });
+                    inside.insert(Inside::Route { destination, link, source, mtu });
                 }
             }
         }
         inside
+    }
+
+    /// The largest packet on the wire of a network that is somebody else's. What
+    /// is on our own is told when it does not fit.
+    fn wire_mtu(&self, network: &Network) -> Option<u32> {
+        match network.kind {
+            NetworkType::Loopback | NetworkType::Bridge => None,
+            NetworkType::Custom => {
+                self.actual.link(&network.interface).and_then(crate::actual::Link::mtu)
+            }
+        }
+    }
+
+    /// The address that stands on the inner end besides, where that end is the
+    /// interface of no network: without any, the kernel would drop the ways out
+    /// over it together with the last one that stood there.
+    fn anchor(&self, container: ContainerId, inner: &LinkName, family: Family) -> Option<IpAddr> {
+        let on = |endpoint: &Endpoint| self.desired.network(endpoint.network);
+        let mut endpoints = self.desired.endpoints_of(container);
+        if endpoints.any(|e| on(e).is_some_and(|network| network.interface == *inner)) {
+            return None;
+        }
+        let mut endpoints = self.desired.endpoints_of(container);
+        let carries = endpoints.find(|endpoint| self.default_route(endpoint, family));
+        let first = || {
+            let mut endpoints = self.desired.endpoints_of(container);
+            endpoints.find(|endpoint| endpoint.address.get(family).is_some())
+        };
+        carries.or_else(first).and_then(|endpoint| *endpoint.address.get(family))
     }
 
     /// Whether this endpoint carries its container's default route: the first
@@ -152,7 +185,18 @@ impl Planner<'_> {
             let Some(desired) = self.pieces(*addr) else { continue };
             let known: BTreeSet<&Piece> = self.actual.pieces_of(*addr).collect();
             put.extend(desired.iter().filter(|piece| !known.contains(piece)).cloned());
-            taken.extend(known.into_iter().filter(|piece| !desired.contains(piece)).cloned());
+            taken.extend(known.iter().filter(|piece| !desired.contains(piece)).cloned().cloned());
+            // The way into the cable comes before the fallback: one that stands
+            // already would come behind a new one.
+            let kind = |rank| move |piece: &&Piece| piece.rank() == rank;
+            let (fallback, steer) = (kind(FALLBACK), kind(STEER));
+            if put.iter().any(|piece: &Piece| piece.addr() == Some(*addr) && fallback(&piece)) {
+                let standing = known.iter().map(|piece| (*piece).clone());
+                let again: Vec<Piece> =
+                    standing.filter(|piece| steer(&piece) && desired.contains(piece)).collect();
+                taken.extend(again.iter().cloned());
+                put.extend(again);
+            }
         }
         put.sort_by_key(Piece::rank);
         taken.sort_by_key(|piece| std::cmp::Reverse(piece.rank()));
@@ -211,7 +255,7 @@ impl Planner<'_> {
             let mut own = own.map(IpNet::addr).filter(|addr| {
                 Family::of(*addr) == family && self.desired.holder_of(*addr).is_none()
             });
-            own.next().or_else(|| *self.actual.default_source().get(family))
+            own.next().or_else(|| self.actual.uplink(family).source)
         })
     }
 
@@ -236,6 +280,10 @@ impl Planner<'_> {
         unwanted.into_iter().map(take).collect()
     }
 }
+
+/// Ranks of [`Piece::Fallback`] and [`Piece::Steer`].
+const FALLBACK: u8 = 3;
+const STEER: u8 = 4;
 
 const LOOPBACK: &str = "lo";
 

@@ -13,6 +13,7 @@ use kleene_model::{
     NetworkId, RoutedCable,
 };
 
+use crate::health::Health;
 use crate::pool::Pool;
 use crate::store::{Key, Record};
 use crate::touched::Touched;
@@ -36,6 +37,7 @@ pub struct State {
     lenders: OrdSet<NetworkId>,
     holders: OrdMap<IpAddr, EndpointId>,
     sequence: u64,
+    pub(crate) health: OrdMap<NetworkId, Health>,
     touched: Touched,
 }
 
@@ -136,6 +138,7 @@ impl State {
     pub fn remove_network(&mut self, id: NetworkId) {
         self.drop_network_indexes(id);
         self.networks.remove(&id);
+        self.health.remove(&id);
         for family in Family::BOTH {
             self.address_pools.remove(&(id, family));
         }

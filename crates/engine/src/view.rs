@@ -7,6 +7,7 @@ use kleene_model::{
     Container, Driver, Endpoint, Execution, ExecutionState, Gateway, Image, Nat, Network, Refusal,
 };
 
+use crate::health::Health;
 use crate::lookup;
 use crate::state::State;
 
@@ -30,7 +31,14 @@ pub fn network_inspect(state: &State, ident: &str) -> Result<api::NetworkInspect
             .endpoints_of_network(found.id)
             .map(|e| endpoint(state, e))
             .collect(),
+        linked: found.linked.iter().map(|linked| linked.link.to_string()).collect(),
+        health: health(state.health(found.id)),
     })
+}
+
+fn health(health: Health) -> api::NetworkHealth {
+    let Health { degraded, healed } = health;
+    api::NetworkHealth { degraded, healed }
 }
 
 fn network(network: &Network) -> api::Network {
@@ -123,7 +131,7 @@ fn container(container: &Container) -> api::Container {
         env: container.env.clone(),
         network_driver: container.driver,
         public_ports: Vec::new(),
-        jail_param: Vec::new(),
+        jail_param: container.jail_param.clone(),
         restart_policy: "no".to_owned(),
         persist: container.persist,
         created: container.created.clone(),

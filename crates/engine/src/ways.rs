@@ -52,6 +52,11 @@ impl State {
         networks.flat_map(|network| &network.borrowed).any(|b| b.setting == setting)
     }
 
+    /// Whether an interface of the host is linked into some network.
+    pub(crate) fn is_linked(&self, link: &LinkName) -> bool {
+        self.networks().any(|network| network.linked.iter().any(|linked| linked.link == *link))
+    }
+
     /// Over which cable, to which gateway a `vnet` container's default route
     /// leads: by the first connected network that is not internal and has a
     /// gateway.

@@ -104,6 +104,9 @@ pub struct Container {
     pub driver: Driver,
     /// Bind mounts.
     pub mounts: Vec<Mount>,
+    /// Jail parameters, as they were given.
+    #[serde(default)]
+    pub jail_param: Vec<String>,
     /// Whether `prune` spares it.
     pub persist: bool,
     /// When it was created, RFC 3339 in UTC with microseconds.

@@ -122,8 +122,22 @@ pub struct Network {
     /// Settings of the host that were changed for the network, to be put back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub borrowed: Vec<Borrowed>,
+    /// Interfaces of the host that are linked into its bridge.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub linked: Vec<Linked>,
     /// Whether it is removed, and is only kept until what was changed for it is
     /// put back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaving: bool,
+}
+
+/// An interface of the host in a bridge network. What is behind it is in the
+/// network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Linked {
+    /// The interface.
+    pub link: LinkName,
+    /// Whether it is unlinked, and only kept until the kernel has let it go.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leaving: bool,
 }

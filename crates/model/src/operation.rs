@@ -48,6 +48,10 @@ pub enum Operation {
     NetworkConnect,
     /// `POST /networks/{id}/disconnect/{container}`
     NetworkDisconnect,
+    /// `POST /networks/{id}/link/{interface}` (ours)
+    NetworkLink,
+    /// `POST /networks/{id}/unlink/{interface}` (ours)
+    NetworkUnlink,
 }
 
 impl Operation {
@@ -82,7 +86,11 @@ impl Operation {
                 }
             }
             // Ours.
-            Self::ContainerLogs | Self::ExecInspect | Self::ExecResize => match kind {
+            Self::ContainerLogs
+            | Self::ExecInspect
+            | Self::ExecResize
+            | Self::NetworkLink
+            | Self::NetworkUnlink => match kind {
                 Kind::NotFound => 404,
                 Kind::Invalid => 400,
                 Kind::Conflict | Kind::Unsupported | Kind::Host => 409,

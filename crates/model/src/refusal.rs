@@ -186,6 +186,35 @@ pub enum Refusal {
         network: String,
     },
 
+    /// Interfaces are linked into bridge networks only.
+    #[error(
+        "interfaces can be linked into bridge networks only, and {network} is a {kind} network"
+    )]
+    LinkNeedsBridge {
+        /// The network's name.
+        network: String,
+        /// Its type.
+        kind: NetworkType,
+    },
+    /// An interface that cannot become a port of a bridge.
+    #[error("cannot link interface {name} into network {network}: {why}")]
+    CannotLink {
+        /// The interface.
+        name: String,
+        /// The network's name.
+        network: String,
+        /// Why not, and what to do.
+        why: String,
+    },
+    /// An interface that is not linked into the network.
+    #[error("interface {name} is not linked into network {network}")]
+    NotLinked {
+        /// The interface.
+        name: String,
+        /// The network's name.
+        network: String,
+    },
+
     // --- endpoints ---
     /// A `vnet` container and a network that is not a bridge.
     #[error("containers using the 'vnet' network-driver can't connect to {kind} networks")]
@@ -290,6 +319,20 @@ pub enum Refusal {
         mount: String,
         /// What is wrong.
         why: String,
+    },
+    /// A jail parameter that would replace what the network driver sets.
+    #[error(
+        "the jail parameter '{parameter}' is set by the network driver: choose the driver instead"
+    )]
+    JailParameterOfDriver {
+        /// The parameter.
+        parameter: String,
+    },
+    /// A jail parameter whose value is none.
+    #[error("invalid jail parameter '{parameter}': use NAME, NAME=true or NAME=false")]
+    InvalidJailParameter {
+        /// The parameter.
+        parameter: String,
     },
     /// An environment entry without a name.
     #[error("invalid environment variable '{}': use NAME=value", entry.escape_default())]

@@ -46,7 +46,7 @@ pub(crate) struct App {
 }
 
 /// The routes that are one request and one answer, and whose they are.
-fn operations() -> [(&'static str, Operation, MethodRouter<App>); 24] {
+fn operations() -> [(&'static str, Operation, MethodRouter<App>); 26] {
     use Operation as Op;
     [
         ("/containers/list", Op::ContainerList, get(rest::container_list)),
@@ -77,6 +77,8 @@ fn operations() -> [(&'static str, Operation, MethodRouter<App>); 24] {
             Op::NetworkDisconnect,
             post(rest::network_disconnect),
         ),
+        ("/networks/{id}/link/{interface}", Op::NetworkLink, post(rest::network_link)),
+        ("/networks/{id}/unlink/{interface}", Op::NetworkUnlink, post(rest::network_unlink)),
     ]
 }
 

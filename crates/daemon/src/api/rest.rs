@@ -240,3 +240,22 @@ pub(super) async fn network_disconnect(
     let command = Command::NetworkDisconnect { network, container };
     run(&app, Operation::NetworkDisconnect, StatusCode::NO_CONTENT, command).await
 }
+
+pub(super) async fn network_link(
+    State(app): State<App>,
+    Path((network, interface)): Path<(String, String)>,
+    Query(fields): Query<Fields>,
+) -> Answer {
+    let operation = Operation::NetworkLink;
+    let force = of(operation)(flag(&fields, "force"))?.unwrap_or(false);
+    let command = Command::NetworkLink { network, interface, force };
+    run(&app, operation, StatusCode::NO_CONTENT, command).await
+}
+
+pub(super) async fn network_unlink(
+    State(app): State<App>,
+    Path((network, interface)): Path<(String, String)>,
+) -> Answer {
+    let command = Command::NetworkUnlink { network, interface };
+    run(&app, Operation::NetworkUnlink, StatusCode::NO_CONTENT, command).await
+}

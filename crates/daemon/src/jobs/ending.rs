@@ -36,7 +36,6 @@ pub(super) fn report_exit(context: &Context, exec: &str, code: i32, last: bool) 
 /// The run directory goes last: until the end is in the store, a daemon that is
 /// started in our place finds the exits there.
 pub(super) async fn finish(context: &Context, id: ContainerId, failure: Option<String>) {
-    context.namespaces.remove(id);
     context.views.leave(id);
     blocking(context, id, setup::clear).await;
     let stored = context.core.tell(match failure {
@@ -46,7 +45,11 @@ pub(super) async fn finish(context: &Context, id: ContainerId, failure: Option<S
         }
         None => Event::Ended { container: id },
     });
-    if !stored.await {
+    let stored = stored.await;
+    // Its cable goes with the namespace: not before the engine knows that it
+    // shall, or it would be missed.
+    context.namespaces.remove(id);
+    if !stored {
         return;
     }
     blocking(context, id, setup::clear_run_dir).await;

@@ -18,7 +18,7 @@ use kleene_host::linux::cgroup::{CgroupName, Tree};
 use kleene_host::linux::image::HostUsr;
 use kleene_host::linux::mounts::Bind;
 use kleene_host::linux::storage;
-use kleene_model::{Container, ContainerId, Driver, LinkName};
+use kleene_model::{Container, ContainerId, Driver, Jail, LinkName};
 use kleene_supervise::client;
 use kleene_supervise::proto::{
     self, Decoder, FrameKind, FromSupervisor, LogLimits, NetworkNamespace, Setup, SetupFailure,
@@ -84,7 +84,9 @@ pub(super) fn prepare(
         made.stream.set_nonblocking(true).map_err(|err| err.to_string())?;
         match &made.netns {
             Some(netns) if has_view(container.driver) => {
-                context.views.furnish(container.id, netns, skip)
+                let ping = Jail::parse(&container.jail_param)
+                    .is_ok_and(|jail| jail.raw_sockets(container.driver));
+                context.views.furnish(container.id, netns, skip, ping)
             }
             _ => Ok(()),
         }
@@ -202,6 +204,8 @@ fn lay_out(
         Driver::Host => (bundle::Driver::Host, NetworkNamespace::Host),
         Driver::Ipnet | Driver::Disabled => (bundle::Driver::View, NetworkNamespace::New),
     };
+    let jail = Jail::parse(&container.jail_param).map_err(|refusal| refusal.to_string())?;
+    let raw_sockets = jail.raw_sockets(container.driver);
     let bundle = bundle::write(&BundleRequest {
         id: &id,
         name: Some(container.name.as_str()),
@@ -209,6 +213,7 @@ fn lay_out(
         addresses,
         cgroup_mode: tree.mode(),
         driver,
+        raw_sockets,
         netns: &run_dir.join("netns"),
         holder: &context.programs.holder,
         dir: &dir,

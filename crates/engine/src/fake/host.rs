@@ -20,6 +20,7 @@ struct Inner {
     fault: Fault,
     deaf: bool,
     applied: Vec<String>,
+    looks: usize,
 }
 
 /// A kernel that is only memory. A clone is the same kernel.
@@ -35,7 +36,8 @@ impl FakeHost {
     #[must_use]
     pub fn new(instance: InstanceName) -> Self {
         let kernel = Kernel::default();
-        let inner = Inner { kernel, fault: Fault::default(), deaf: false, applied: Vec::new() };
+        let inner =
+            Inner { kernel, fault: Fault::default(), deaf: false, applied: Vec::new(), looks: 0 };
         Self { inner: Arc::new(Mutex::new(inner)), instance }
     }
 
@@ -60,6 +62,11 @@ impl FakeHost {
     pub fn strangers(&self) -> Kernel {
         let mut kernel = self.snapshot();
         kernel.links.retain(|_, link| !self.is_ours(link.alias.as_deref()));
+        // What is linked into a bridge of ours is a port of nothing then.
+        let left: BTreeSet<LinkName> = kernel.links.keys().cloned().collect();
+        for link in kernel.links.values_mut() {
+            link.master = link.master.take().filter(|master| left.contains(master));
+        }
         kernel.namespaces.clear();
         kernel.standing = super::kernel::Standing::default();
         kernel.settings.clear();
@@ -92,6 +99,12 @@ impl FakeHost {
         inner.fault.clear();
         inner.deaf = false;
         waited
+    }
+
+    /// How often all of it was looked at.
+    #[must_use]
+    pub fn looks(&self) -> usize {
+        self.lock().looks
     }
 
     /// The sentences of the changes applied since the last call.
@@ -167,6 +180,10 @@ fn apply_one(kernel: &mut Kernel, change: &Change) -> Result<(), Errno> {
         Change::RaiseLoopback { container } => kernel.raise_loopback(*container),
         Change::MakeCable { cable, mark } => kernel.make_cable(cable, mark),
         Change::Plug { link, bridge } => kernel.set_master(link, Some(bridge)),
+        Change::Unplug { link, bridge } => {
+            let port = kernel.links.get(link).and_then(|link| link.master.as_ref());
+            if port == Some(bridge) { kernel.set_master(link, None) } else { Ok(()) }
+        }
         Change::AddInnerAddress { container, link, addr } => {
             kernel.add_inner_address(*container, link, *addr)
         }
@@ -200,7 +217,8 @@ fn deaf(what: &str) -> HostError {
 
 impl Host for FakeHost {
     fn observe(&mut self) -> Result<Actual, HostError> {
-        let inner = self.lock();
+        let mut inner = self.lock();
+        inner.looks += 1;
         if inner.deaf {
             return Err(deaf("list the links"));
         }
@@ -211,7 +229,8 @@ impl Host for FakeHost {
                 Kind::Veth { .. } => LinkKind::Cable,
                 Kind::Other => LinkKind::Other,
             };
-            actual.insert(Link::observed(name.clone(), kind, link.up, link.alias.as_deref()));
+            let seen = Link::observed(name.clone(), kind, link.up, link.alias.as_deref());
+            actual.insert(seen.with_mtu(link.mtu));
             for addr in &link.addresses {
                 actual.insert_address(name, *addr);
             }
@@ -220,7 +239,7 @@ impl Host for FakeHost {
             }
         }
         inner.kernel.pieces().into_iter().for_each(|piece| actual.insert_piece(piece));
-        actual.set_default_source(inner.kernel.default_source());
+        actual.set_uplink(inner.kernel.uplink());
         Ok(actual)
     }
 
@@ -256,6 +275,11 @@ impl Host for FakeHost {
             (before != wanted).then_some(Borrowed { setting, family, shared, before, wanted })
         };
         Ok(needed.into_iter().filter_map(borrow).collect())
+    }
+
+    fn setting(&mut self, name: &str) -> Option<String> {
+        let value = self.lock().kernel.settings.get(name).cloned();
+        Some(value.unwrap_or_else(|| "0".to_owned()))
     }
 
     fn neighbours(&mut self, link: &LinkName) -> Result<BTreeSet<IpAddr>, HostError> {

@@ -87,11 +87,14 @@ pub struct KernelLink {
     pub master: Option<LinkName>,
     /// Its addresses.
     pub addresses: BTreeSet<IpNet>,
+    /// The largest packet that it takes.
+    pub mtu: u32,
 }
 
 impl KernelLink {
     fn new(kind: Kind, mac: MacAddress, alias: Option<String>) -> Self {
-        Self { kind, mac, alias, up: false, master: None, addresses: BTreeSet::new() }
+        let (master, addresses) = (None, BTreeSet::new());
+        Self { kind, mac, alias, up: false, master, addresses, mtu: 1500 }
     }
 }
 
@@ -119,8 +122,8 @@ pub struct Namespace {
     pub loopback: BTreeSet<IpNet>,
     /// In a view: over which link the host is known.
     pub met: BTreeSet<(LinkName, Family)>,
-    /// In a view: the ways out, with their source.
-    pub routes: BTreeMap<IpNet, (LinkName, IpAddr)>,
+    /// In a view: the ways out, with their source and MTU.
+    pub routes: BTreeMap<IpNet, (LinkName, IpAddr, Option<u32>)>,
 }
 
 /// All of it. It holds what is, never what shall be.
@@ -153,6 +156,9 @@ pub struct Standing {
     pub fallbacks: BTreeSet<IpAddr>,
     /// Routes into cables, with the host's source.
     pub steered: BTreeMap<IpAddr, (LinkName, Option<IpAddr>)>,
+    /// IPv4 addresses whose unreachable route comes before the one into the
+    /// cable: the last one that was put does.
+    pub shadowed: BTreeSet<IpAddr>,
     /// Addresses on links.
     pub shown: BTreeSet<(LinkName, IpAddr)>,
     /// Proxy neighbour entries.
@@ -243,7 +249,7 @@ impl Kernel {
             namespace.links.remove(peer);
             namespace.defaults.retain(|_, (link, _)| link != peer);
             namespace.met.retain(|(link, _)| link != peer);
-            namespace.routes.retain(|_, (link, _)| link != peer);
+            namespace.routes.retain(|_, (link, ..)| link != peer);
         }
         for port in self.links.values_mut().filter(|port| port.master.as_ref() == Some(name)) {
             port.master = None;

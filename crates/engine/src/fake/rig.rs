@@ -16,6 +16,7 @@ use super::supervisors::{FakeSupervisors, Work};
 use crate::command::{Command, Effect, Event, Input, Outcome, Token};
 use crate::engine::{Engine, Given};
 use crate::host::chain;
+use crate::reconcile::Disturbance;
 use crate::state::State;
 
 /// A small random generator with a known seed (splitmix64).
@@ -54,6 +55,10 @@ pub struct Rig {
     pub(super) engine: Option<Engine<FakeHost, MemoryStore>>,
     pub(super) instance: InstanceName,
     pub(super) answers: BTreeMap<Token, Vec<Answer>>,
+    /// What was mended, each time.
+    pub mended: Vec<Vec<String>>,
+    /// What could not be.
+    pub degraded: Vec<String>,
     random: Prng,
     tokens: u64,
 }
@@ -85,6 +90,8 @@ impl Rig {
             engine: None,
             instance,
             answers: BTreeMap::new(),
+            mended: Vec::new(),
+            degraded: Vec::new(),
             random: Prng(1),
             tokens: 0,
         };
@@ -165,6 +172,8 @@ impl Rig {
             match effect {
                 Effect::Reply(token, answer) => self.answers.entry(token).or_default().push(answer),
                 Effect::Job(job) => self.supervisors.push(job),
+                Effect::Mended { changes } => self.mended.push(changes),
+                Effect::Degraded { why } => self.degraded.push(why),
             }
         }
     }
@@ -263,6 +272,17 @@ impl Rig {
             Outcome::Id(id) => id,
             other => panic!("no id: {other:?}"),
         }
+    }
+
+    /// Something happens to the kernel behind the engine's back, and it is told.
+    pub fn disturb(
+        &mut self,
+        act: impl FnOnce(&mut super::kernel::Kernel),
+        disturbances: &[Disturbance],
+    ) {
+        self.host.kernel(act);
+        self.event(Event::Disturbed { disturbances: disturbances.to_vec() });
+        self.settle();
     }
 
     /// Makes a bridge network with an automatic gateway; its id.

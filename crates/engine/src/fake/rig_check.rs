@@ -83,6 +83,8 @@ impl Rig {
             ours(&engine.actual),
             ours(&seen)
         );
+        let shadowed = self.host.snapshot().standing.shadowed;
+        hold!(shadowed.is_empty(), "{shadowed:?} are unreachable in spite of their cables");
         let standing = |actual: &Actual| -> Vec<Piece> {
             let addresses: Vec<_> = actual.placed_addresses().collect();
             addresses

@@ -1,13 +1,13 @@
 //! Addresses of `ipnet` containers on the fake kernel, and the insides of their
 //! views.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use kleene_model::{ContainerId, Dual, Family, LinkName, MacAddress};
 
 use super::kernel::{Done, Errno, InnerLink, Kernel, Kind, insert};
+use crate::actual::Uplink;
 use crate::piece::{Inside, Piece};
 
 impl Kernel {
@@ -24,7 +24,12 @@ impl Kernel {
             Piece::Admit { cable, addr } => {
                 self.standing.admitted.insert((cable.clone(), *addr));
             }
-            Piece::Fallback { addr } => drop(self.standing.fallbacks.insert(*addr)),
+            Piece::Fallback { addr } => {
+                let new = self.standing.fallbacks.insert(*addr);
+                if new && addr.is_ipv4() && self.standing.steered.contains_key(addr) {
+                    self.standing.shadowed.insert(*addr);
+                }
+            }
             Piece::Steer { addr, cable, source } => {
                 let own = |link: &super::kernel::KernelLink| {
                     link.addresses.iter().any(|net| Some(net.addr()) == *source)
@@ -35,7 +40,10 @@ impl Kernel {
                 if !self.links.get(cable).ok_or(Errno::NoDevice)?.up {
                     return Err(Errno::NetworkDown);
                 }
-                self.standing.steered.insert(*addr, (cable.clone(), *source));
+                let way = (cable.clone(), *source);
+                if self.standing.steered.insert(*addr, way.clone()) != Some(way) {
+                    self.standing.shadowed.remove(addr);
+                }
             }
             Piece::Show { link, addr } => {
                 let on = self.links.get(link).ok_or(Errno::NoDevice)?;
@@ -59,10 +67,14 @@ impl Kernel {
             Piece::Check { cable } => drop(standing.checked.remove(cable)),
             Piece::Guard { addr } => drop(standing.guarded.remove(addr)),
             Piece::Admit { cable, addr } => drop(standing.admitted.remove(&(cable.clone(), *addr))),
-            Piece::Fallback { addr } => drop(standing.fallbacks.remove(addr)),
+            Piece::Fallback { addr } => {
+                standing.fallbacks.remove(addr);
+                standing.shadowed.remove(addr);
+            }
             Piece::Steer { addr, cable, source } => {
                 if standing.steered.get(addr) == Some(&(cable.clone(), *source)) {
                     standing.steered.remove(addr);
+                    standing.shadowed.remove(addr);
                 }
             }
             Piece::Show { link, addr } => drop(standing.shown.remove(&(link.clone(), *addr))),
@@ -106,14 +118,18 @@ impl Kernel {
             .collect()
     }
 
-    /// The host's own address on its default route.
+    /// How the host reaches the rest of the world.
     #[must_use]
-    pub fn default_source(&self) -> Dual<Option<IpAddr>> {
+    pub fn uplink(&self) -> Dual<Uplink> {
         Dual::from_fn(|family| {
             let is_default = |net: IpNet| net.prefix_len() == 0 && Family::of(net.addr()) == family;
-            let route = self.routes.iter().find(|route| is_default(route.destination))?;
-            let link = self.links.get(route.link.as_ref()?)?;
-            link.addresses.iter().map(IpNet::addr).find(|addr| Family::of(*addr) == family)
+            let route = self.routes.iter().find(|route| is_default(route.destination));
+            let link = route.and_then(|route| self.links.get(route.link.as_ref()?));
+            let source = link.and_then(|link| {
+                let mut own = link.addresses.iter().map(IpNet::addr);
+                own.find(|addr| Family::of(*addr) == family)
+            });
+            Uplink { source, mtu: link.map(|link| link.mtu) }
         })
     }
 
@@ -172,7 +188,7 @@ impl Kernel {
                     refused => return refused,
                 }
             }
-            Inside::Route { destination, link, source } => {
+            Inside::Route { destination, link, source, mtu } => {
                 if !namespace.links.get(link).ok_or(Errno::NoDevice)?.up {
                     return Err(Errno::NetworkDown);
                 }
@@ -185,7 +201,7 @@ impl Kernel {
                 {
                     return Err(Errno::Invalid);
                 }
-                namespace.routes.insert(*destination, (link.clone(), *source));
+                namespace.routes.insert(*destination, (link.clone(), *source, *mtu));
             }
         }
         Ok(())
@@ -211,10 +227,25 @@ impl Kernel {
                 if let Some(link) = namespace.links.get_mut(link) {
                     link.addresses.remove(&own);
                 }
-                namespace.routes.retain(|_, (_, source)| source != addr);
+                // Gone from everywhere, it is nobody's source any more.
+                let links = namespace.links.values().map(|link| &link.addresses);
+                if !links.chain([&namespace.loopback]).any(|on| on.contains(&own)) {
+                    namespace.routes.retain(|_, (_, source, _)| source != addr);
+                }
+                // With its last IPv4 address a link loses the family.
+                let left = namespace
+                    .links
+                    .get(link)
+                    .is_some_and(|link| link.addresses.iter().any(|addr| addr.addr().is_ipv4()));
+                if addr.is_ipv4() && !left {
+                    namespace.met.remove(&(link.clone(), Family::V4));
+                    namespace
+                        .routes
+                        .retain(|_, (over, source, _)| over != link || !source.is_ipv4());
+                }
             }
-            Inside::Route { destination, link, source } => {
-                if namespace.routes.get(destination) == Some(&(link.clone(), *source)) {
+            Inside::Route { destination, link, source, mtu } => {
+                if namespace.routes.get(destination) == Some(&(link.clone(), *source, *mtu)) {
                     namespace.routes.remove(destination);
                 }
             }
@@ -236,7 +267,7 @@ impl Kernel {
         let met = std::mem::take(&mut namespace.met);
         let name = |link: LinkName| if link == *from { to.clone() } else { link };
         namespace.met = met.into_iter().map(|(link, family)| (name(link), family)).collect();
-        for (link, _) in namespace.routes.values_mut().filter(|(link, _)| link == from) {
+        for (link, ..) in namespace.routes.values_mut().filter(|(link, ..)| link == from) {
             *link = to.clone();
         }
         for link in self.links.values_mut() {
@@ -256,16 +287,22 @@ impl Kernel {
     /// [`Errno::NoEntry`].
     pub fn inside(&self, container: ContainerId) -> Result<BTreeSet<Inside>, Errno> {
         let namespace = self.namespaces.get(&container).ok_or(Errno::NoEntry)?;
-        let is_cable = |name: &LinkName| {
-            self.links.values().any(|link| {
-                matches!(&link.kind, Kind::Veth { container: of, peer } if *of == container && peer == name)
+        // The host's ends of the cables that end here, by their inner ends.
+        let cables: BTreeMap<&LinkName, bool> = self
+            .links
+            .values()
+            .filter_map(|link| match &link.kind {
+                Kind::Veth { container: of, peer } if *of == container => Some((peer, link.up)),
+                Kind::Veth { .. } | Kind::Bridge | Kind::Other => None,
             })
-        };
+            .collect();
+        // One whose other end is down is out of use.
+        let in_use = |name: &LinkName| cables.get(name) == Some(&true);
         let mut inside = BTreeSet::new();
         for (name, link) in &namespace.links {
-            if !is_cable(name) {
+            if !cables.contains_key(name) {
                 inside.insert(Inside::Mirror { link: name.clone() });
-            } else if link.up {
+            } else if link.up && in_use(name) {
                 inside.insert(Inside::Up { link: name.clone() });
             }
             for addr in &link.addresses {
@@ -276,12 +313,14 @@ impl Kernel {
             let addresses = namespace.loopback.iter();
             inside.extend(addresses.map(|a| Inside::Address { link: lo.clone(), addr: a.addr() }));
         }
-        let met = namespace.met.iter().cloned();
+        let met = namespace.met.iter().filter(|(link, _)| in_use(link)).cloned();
         inside.extend(met.map(|(link, family): (LinkName, Family)| Inside::Meet { link, family }));
-        inside.extend(namespace.routes.iter().map(|(destination, (link, source))| Inside::Route {
+        let routes = namespace.routes.iter().filter(|(_, (link, ..))| in_use(link));
+        inside.extend(routes.map(|(destination, (link, source, mtu))| Inside::Route {
             destination: *destination,
             link: link.clone(),
             source: *source,
+            mtu: *mtu,
         }));
         Ok(inside)
     }

@@ -23,7 +23,7 @@ fn network(rig: &mut Rig, kind: NetworkType, name: &str, third: u8) {
     rig.ok(Command::NetworkCreate(config));
 }
 
-fn connect(container: &str, network: &str) -> Command {
+pub(crate) fn connect(container: &str, network: &str) -> Command {
     let mut config = Rig::endpoint_config(container, network, "<auto>");
     config.ip_address6 = "<auto>".into();
     Command::NetworkConnect(config)
@@ -38,7 +38,7 @@ fn stop(container: &str) -> Command {
 }
 
 /// A host with one network of each type, and a stopped `ipnet` container.
-fn host() -> Rig {
+pub(crate) fn host() -> Rig {
     let mut rig = Rig::new();
     rig.host.kernel(add_nic);
     network(&mut rig, NetworkType::Loopback, "inner", 0);
@@ -48,7 +48,7 @@ fn host() -> Rig {
     rig
 }
 
-fn running_on(networks: &[&str]) -> Rig {
+pub(crate) fn running_on(networks: &[&str]) -> Rig {
     let mut rig = host();
     for name in networks {
         rig.ok(connect("site", name));
@@ -167,7 +167,7 @@ fn a_second_network_shares_the_cable_and_the_first_one_keeps_the_default_route()
             "add address 10.5.1.2 to kleene1",
             "add address fd05::2 to kleene0",
             "add address fd05:1::2 to kleene1",
-            "route 0.0.0.0/0 over kleene1 from 10.5.1.2",
+            "route 0.0.0.0/0 over kleene1 from 10.5.1.2, mtu 1500",
             "route 10.5.0.0/24 over kleene1 from 10.5.0.2",
             "route 10.5.1.0/24 over kleene1 from 10.5.1.2",
             "route ::/0 over kleene1 from fd05:1::2",
@@ -185,9 +185,11 @@ fn a_second_network_shares_the_cable_and_the_first_one_keeps_the_default_route()
             "bring epair0b up",
             "meet the host over epair0b (IPv4)",
             "meet the host over epair0b (IPv6)",
+            "add address 10.5.0.2 to epair0b",
             "add address 10.5.0.2 to kleene0",
+            "add address fd05::2 to epair0b",
             "add address fd05::2 to kleene0",
-            "route 0.0.0.0/0 over epair0b from 10.5.0.2",
+            "route 0.0.0.0/0 over epair0b from 10.5.0.2, mtu 1500",
             "route 10.5.0.0/24 over epair0b from 10.5.0.2",
             "route ::/0 over epair0b from fd05::2",
             "route fd05::/64 over epair0b from fd05::2",
@@ -413,5 +415,22 @@ fn a_setting_of_the_whole_host_stays_while_any_network_needs_it() {
     rig.check();
     rig.ok(disconnect("lan", "other"));
     assert_eq!(proxy(&rig), None);
+    rig.check();
+}
+
+#[test]
+fn a_reboot_forgets_what_settings_were() {
+    let mut rig = running_on(&["lan"]);
+    assert!(!rig.state().network_named("lan").expect("lan").borrowed.is_empty());
+    rig.reboot(&[link("eth0")]);
+    // The host's administrator wants it so from now on.
+    let setting = "eth0/inet/forwarding".to_owned();
+    rig.host.kernel(|kernel| kernel.settings.insert(setting.clone(), "1".into()));
+    rig.restart(false);
+    assert!(rig.state().network_named("lan").expect("lan").borrowed.is_empty());
+    rig.run("site", &["serve"]);
+    rig.ok(stop("site"));
+    rig.settle();
+    assert_eq!(rig.host.snapshot().settings.get(&setting).map(String::as_str), Some("1"));
     rig.check();
 }

@@ -207,8 +207,8 @@ fn what_a_container_cannot_have() {
         assert_eq!(refused(&with_port), words);
     }
     assert_eq!(
-        refused(&|c| c.jail_param = Some(vec!["allow.raw_sockets".into()])),
-        "unsupported: the jail parameter 'allow.raw_sockets' on this system"
+        refused(&|c| c.jail_param = Some(vec!["allow.raw_sockets".into(), "allow.mount".into()])),
+        "unsupported: the jail parameter 'allow.mount' on this system"
     );
     assert_eq!(
         refused(&|c| c.restart_policy = Some("on-startup".into())),
@@ -223,7 +223,7 @@ fn what_a_container_cannot_have() {
     let mut ok = Rig::container_config("site", Driver::Vnet);
     ok.restart_policy = Some("no".into());
     ok.public_ports = Some(Vec::new());
-    ok.jail_param = Some(Vec::new());
+    ok.jail_param = Some(vec!["allow.raw_sockets=true".into()]);
     ok.env = Some(vec!["A=".into(), "B==".into()]);
     rig.ok(Command::ContainerCreate(ok));
 }

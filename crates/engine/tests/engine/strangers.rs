@@ -1,7 +1,7 @@
 //! What is somebody else's is never changed, whatever it is called.
 
-use kleene_engine::Command;
-use kleene_engine::fake::{Kind, Rig, Times};
+use kleene_engine::fake::{Kind, Rig};
+use kleene_engine::{Command, Disturbance};
 
 use crate::lives::{add_nic, link};
 
@@ -158,9 +158,21 @@ fn one_that_cannot_go_does_not_keep_the_others() {
     rig.network("web", "10.4.6.0/24");
     rig.network("more", "10.4.7.0/24");
     rig.reboot(&[link("eth0")]);
-    rig.host.fail_at(2, Times::Once);
+    // Somebody else is quicker with the name of the first.
+    let first = link("kleene1");
+    rig.host.kernel(|k| k.add_stranger(&first, Kind::Other, None).expect("free"));
     rig.restart(false);
     assert!(rig.start_failure.is_some());
     rig.settle();
+    assert!(rig.host.snapshot().links.contains_key(&link("kleene3")), "the second is there");
+    let degraded = |rig: &Rig| {
+        let id = rig.state().network_named("web").expect("web").id;
+        rig.state().health(id).degraded
+    };
+    assert!(degraded(&rig).expect("degraded").contains("kleene1"), "and the first is named");
+    // It comes back when the name is free.
+    let gone = Disturbance::LinkGone { link: first.clone() };
+    rig.disturb(|kernel| kernel.delete(&first).expect("there"), &[gone]);
+    assert_eq!(degraded(&rig), None);
     rig.check();
 }

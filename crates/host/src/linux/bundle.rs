@@ -77,6 +77,8 @@ pub struct BundleRequest<'a> {
     pub addresses: &'a [IpAddr],
     /// The network driver.
     pub driver: Driver,
+    /// Whether raw and packet sockets may be used.
+    pub raw_sockets: bool,
     /// Where the network namespace will be found; unused for
     /// [`Driver::Host`].
     pub netns: &'a Path,

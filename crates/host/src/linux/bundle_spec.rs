@@ -93,7 +93,7 @@ pub(crate) fn config(
     let spec = SpecBuilder::default()
         .version("1.0.2")
         .root(RootBuilder::default().path(root.as_path()).readonly(false).build()?)
-        .process(process(request.driver)?)
+        .process(process(request.driver, request.raw_sockets)?)
         .hostname(request.hostname.unwrap_or(request.id))
         .mounts(mounts(request, places, binds)?)
         .linux(linux(request)?)
@@ -114,12 +114,15 @@ fn sort_capabilities(spec: &mut Value) {
     }
 }
 
-fn capabilities(driver: Driver) -> Capabilities {
+fn capabilities(driver: Driver, raw_sockets: bool) -> Capabilities {
     let mut capabilities: Capabilities = CAPABILITIES.into_iter().collect();
     match driver {
         // In its own stack a container may do what root does.
-        Driver::Vnet => capabilities.extend([Capability::NetAdmin, Capability::NetRaw]),
+        Driver::Vnet => capabilities.extend([Capability::NetAdmin]),
         Driver::View | Driver::Host => {}
+    }
+    if raw_sockets {
+        capabilities.extend([Capability::NetRaw]);
     }
     capabilities
 }
@@ -127,8 +130,8 @@ fn capabilities(driver: Driver) -> Capabilities {
 /// The holder. Executions inherit its capabilities through the bounding set
 /// and root's rules, so none are inheritable or ambient: an execution of
 /// another user has none.
-fn process(driver: Driver) -> Result<Process, OciSpecError> {
-    let held = capabilities(driver);
+fn process(driver: Driver, raw_sockets: bool) -> Result<Process, OciSpecError> {
+    let held = capabilities(driver, raw_sockets);
     let none = Capabilities::new();
     let sets = LinuxCapabilitiesBuilder::default()
         .bounding(held.clone())

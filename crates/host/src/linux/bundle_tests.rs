@@ -35,6 +35,7 @@ impl World {
             hostname: None,
             addresses: &[],
             driver: Driver::Vnet,
+            raw_sockets: true,
             netns: Path::new(NETNS_PLACEHOLDER),
             holder: Path::new("/lib/kleene-holder"),
             dir: Path::new("/k/c"),
@@ -93,6 +94,7 @@ fn the_runtime_is_told_this_for_host() {
     let world = World::new();
     let request = BundleRequest {
         driver: Driver::Host,
+        raw_sockets: false,
         hostname: Some("site"),
         storage: Storage::Copy,
         cgroup_mode: Mode::V2,

@@ -2,10 +2,13 @@
 //! beside it sequences of any changes, wrong ones included: what was applied is
 //! what is observed, and what was refused left no trace.
 
+use std::os::fd::AsFd;
+
 use kleene_engine::actual::Link;
 use kleene_engine::change::{Change, Owner};
-use kleene_engine::contract;
+use kleene_engine::{contract, contract_ipnet};
 use kleene_host::linux::net::{LinuxHost, sweep};
+use kleene_host::linux::view;
 use kleene_model::{ContainerId, InstanceName, LinkName};
 
 use crate::attach::equals_ip;
@@ -86,6 +89,24 @@ fn the_kernel_keeps_the_contract() {
             let mut host = LinuxHost::new(instance, world.namespaces.clone()).expect("a host");
             let mut prepare = |container| world.namespaces.insert(container, namespace());
             if let Err(why) = contract::run(&mut host, &mut prepare, seed, 40) {
+                panic!("{why}");
+            }
+        });
+    }
+}
+
+#[test]
+fn the_kernel_keeps_the_contract_of_ipnet() {
+    for seed in 0..4 {
+        world(|world| {
+            let instance = InstanceName::parse("contract").expect("a name");
+            let mut host = LinuxHost::new(instance, world.namespaces.clone()).expect("a host");
+            let mut prepare = |container| {
+                let netns = namespace();
+                view::furnish(netns.as_fd(), &[], None).expect("a view");
+                world.namespaces.insert(container, netns);
+            };
+            if let Err(why) = contract_ipnet::run(&mut host, &mut prepare, seed, 60) {
                 panic!("{why}");
             }
         });

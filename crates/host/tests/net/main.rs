@@ -4,6 +4,7 @@
 
 mod attach;
 mod contract;
+mod monitor;
 mod refused;
 mod scale;
 mod world;

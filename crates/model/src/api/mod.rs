@@ -101,6 +101,22 @@ pub struct NetworkInspect {
     pub network: Network,
     /// Its endpoints.
     pub network_endpoints: Vec<EndPoint>,
+    /// Interfaces of the host that are linked into it (ours).
+    #[serde(default)]
+    pub linked: Vec<String>,
+    /// How it does in the kernel (ours).
+    #[serde(default)]
+    pub health: NetworkHealth,
+}
+
+/// How a network does in the kernel (ours).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkHealth {
+    /// Why something of it is missing, and stays so; null when all is there.
+    pub degraded: Option<String>,
+    /// How often, since the daemon was started, something of it was missing and
+    /// came back.
+    pub healed: u64,
 }
 
 /// `POST /networks/connect`

@@ -144,6 +144,7 @@ impl<'c> Run<'_, 'c> {
                 let (index, master) = (self.index(link)?, self.index(bridge)?);
                 self.push(Space::Host, request::set_master(index, master))
             }
+            Change::Unplug { link, bridge } => self.unplug(link, bridge),
             Change::RemoveLink { link } => {
                 self.take_away(link, |index| vec![request::delete_link(index)])
             }
@@ -321,6 +322,19 @@ impl Run<'_, '_> {
 
     fn is_host_link(&mut self, link: &LinkName) -> Result<bool, Failure> {
         Ok(self.host.indexes.contains_key(link) || self.index_if_there(link)?.is_some())
+    }
+
+    fn unplug(&mut self, link: &LinkName, bridge: &LinkName) -> Result<(), Failure> {
+        let bridge = self.index(bridge)?;
+        self.flush()?;
+        let found = self.host.socket.link(Which::Name(link));
+        match self.fail(found)?.filter(|found| found.master == Some(bridge)) {
+            Some(found) => {
+                let request = request::set_master(found.index, 0);
+                self.push_or(Space::Host, request, &[Errno::NODEV])
+            }
+            None => Ok(()),
+        }
     }
 
     /// The index of a link that still carries our mark; `None` when it is gone.

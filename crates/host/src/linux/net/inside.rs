@@ -43,9 +43,9 @@ impl Run<'_, '_> {
                 let net = ipnet::IpNet::from(*addr);
                 self.push_or(space, request::add_address(index, net), THERE)
             }
-            Inside::Route { destination, link, source } => {
+            Inside::Route { destination, link, source, mtu } => {
                 let index = self.inner_index(container, link)?;
-                let request = request_route::way_out(index, *destination, *source);
+                let request = request_route::way_out(index, *destination, *source, *mtu);
                 self.push_or(space, request, &[])
             }
         }
@@ -134,12 +134,12 @@ pub(super) fn look(host: &LinuxHost, container: ContainerId) -> Result<BTreeSet<
         let Some(link) = name else { continue };
         names.insert(record.index, link.clone());
         match record.kind.as_deref() {
-            Some("veth") => {
+            // One whose other end is down is out of use, and about to go.
+            Some("veth") if record.up && record.running => {
                 cables.insert(record.index);
-                if record.up {
-                    inside.insert(Inside::Up { link });
-                }
+                inside.insert(Inside::Up { link });
             }
+            Some("veth") => {}
             // The loopback is its own.
             None => {}
             Some(_) => drop(inside.insert(Inside::Mirror { link })),
@@ -154,6 +154,7 @@ pub(super) fn look(host: &LinuxHost, container: ContainerId) -> Result<BTreeSet<
     for family in Family::BOTH {
         for record in socket.neighbours(family, false)? {
             let met = record.permanent && record.addr == far_end(family);
+            let met = met && cables.contains(&record.index);
             if let Some(link) = names.get(&record.index).filter(|_| met) {
                 inside.insert(Inside::Meet { link: link.clone(), family });
             }
@@ -164,8 +165,8 @@ pub(super) fn look(host: &LinuxHost, container: ContainerId) -> Result<BTreeSet<
             if let (true, Some(link), Some(source)) =
                 (ours, link.and_then(|index| names.get(index)), record.source)
             {
-                let (destination, link) = (record.destination, link.clone());
-                inside.insert(Inside::Route { destination, link, source });
+                let (destination, link, mtu) = (record.destination, link.clone(), record.mtu);
+                inside.insert(Inside::Route { destination, link, source, mtu });
             }
         }
     }

@@ -3,12 +3,17 @@
 //! [`LinuxHost`] implements the engine's [`Host`](kleene_engine::Host). Its
 //! way down: `apply` turns changes into `request`s, `socket` sends several of
 //! them at once and reads every answer, `wire` takes the kernel's bytes apart.
-//! Only `request` knows how messages are built.
+//! Only `request` knows how messages are built. [`monitor`] follows what others
+//! do to the same network, with sockets of its own (`listen`).
 
+mod answers;
 mod apply;
 pub(in crate::linux) mod error;
 mod inside;
+pub(in crate::linux) mod listen;
 mod make;
+pub mod monitor;
+mod monitor_burst;
 pub(in crate::linux) mod namespaces;
 mod observe;
 pub(in crate::linux) mod request;
@@ -29,6 +34,7 @@ use kleene_engine::host::{ApplyError, Host, HostError};
 use kleene_engine::piece::Inside;
 use kleene_model::{Borrowed, ContainerId, Family, InstanceName, LinkName, NetworkType};
 
+pub use answers::Answers;
 pub use error::{KernelError, NetError};
 pub use namespaces::Namespaces;
 pub use socket::Socket;
@@ -93,6 +99,10 @@ impl Host for LinuxHost {
     ) -> Result<Vec<Borrowed>, HostError> {
         let what = format!("use {link} for {} addresses of containers", family.protocol());
         settings::to_borrow(link, kind, family).map_err(error::host(&what))
+    }
+
+    fn setting(&mut self, name: &str) -> Option<String> {
+        settings::value(name)
     }
 
     fn neighbours(&mut self, link: &LinkName) -> Result<BTreeSet<IpAddr>, HostError> {

@@ -44,7 +44,8 @@ fn picture(links: &[LinkRecord], addresses: impl Iterator<Item = (u32, IpNet)>) 
     for record in links {
         let Some(link) = names.get(&record.index) else { continue };
         let alias = record.alias.as_deref();
-        actual.insert(Link::observed(link.clone(), kind(record), record.up, alias));
+        let seen = Link::observed(link.clone(), kind(record), record.up, alias);
+        actual.insert(seen.with_mtu(record.mtu));
         if let Some(master) = record.master.and_then(|master| names.get(&master)) {
             actual.set_master(link, master.clone());
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use ipnet::IpNet;
-use kleene_engine::change::{Cable, Mark};
+use kleene_engine::change::{Cable, CableUse, Mark};
 use kleene_model::{Family, LinkName, MacAddress};
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
@@ -79,26 +79,36 @@ pub(super) fn make_bridge(index: u32, name: &LinkName, mac: MacAddress) -> Reque
     Request::new(Route::NewLink(link(index, attributes)), MAKE)
 }
 
+/// The MTU of a routed cable: the most that IP allows.
+const ROUTED_MTU: u32 = 65_535;
+
 /// Makes a cable whose inner end is born in `netns`.
 pub(super) fn make_cable(
     cable: &Cable,
     (host, inner): (u32, u32),
     netns: BorrowedFd<'_>,
 ) -> Request {
-    let peer = vec![
+    let mut peer = vec![
         LinkAttribute::IfName(cable.inner.to_string()),
         LinkAttribute::Address(cable.inner_mac.0.to_vec()),
         LinkAttribute::NetNsFd(netns.as_raw_fd()),
     ];
+    // No wire limits what goes over it: packets as large as on a loopback.
+    let mtu = match cable.purpose {
+        CableUse::Port => None,
+        CableUse::Routed => Some(LinkAttribute::Mtu(ROUTED_MTU)),
+    };
+    peer.extend(mtu.clone());
     let info = vec![
         LinkInfo::Kind(InfoKind::Veth),
         LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(link(inner, peer)))),
     ];
-    let attributes = vec![
+    let mut attributes = vec![
         LinkAttribute::IfName(cable.host.to_string()),
         LinkAttribute::Address(cable.host_mac.0.to_vec()),
         LinkAttribute::LinkInfo(info),
     ];
+    attributes.extend(mtu);
     Request::new(Route::NewLink(link(host, attributes)), MAKE)
 }
 

@@ -13,7 +13,7 @@ use netlink_packet_route::neighbour::{
     NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::route::{
-    RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType,
 };
 
 use super::request::{CHANGE, LIST, LOCAL, MAIN, MAKE, Request, address, family, link};
@@ -124,8 +124,10 @@ fn unreachable(addr: IpAddr) -> RouteMessage {
 }
 
 /// A way out of a view, in place of any other to the same destination.
-pub(super) fn way_out(index: u32, destination: IpNet, source: IpAddr) -> Request {
-    let message = out(index, destination, source);
+pub(super) fn way_out(index: u32, destination: IpNet, source: IpAddr, mtu: Option<u32>) -> Request {
+    let mut message = out(index, destination, source);
+    let metrics = mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)]));
+    message.attributes.extend(metrics);
     Request::new(Route::NewRoute(message), CHANGE | NLM_F_CREATE | NLM_F_REPLACE)
 }
 
@@ -172,6 +174,8 @@ pub(super) fn no_answer(index: u32, addr: IpAddr) -> Request {
 fn proxy(index: u32, addr: IpAddr) -> NeighbourMessage {
     let mut message = neighbour(index, addr);
     message.header.flags = NeighbourFlags::Proxy;
+    // Others are forgotten when a bridge's last port leaves, or a wire is pulled.
+    message.header.state = NeighbourState::Permanent;
     let protocol = RouteProtocol::Other(PROTOCOL);
     message.attributes.push(NeighbourAttribute::Protocol(protocol));
     message

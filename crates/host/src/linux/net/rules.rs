@@ -1,6 +1,7 @@
 //! What the host knows of its nftables table.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 
 use kleene_model::InstanceName;
 
@@ -15,18 +16,34 @@ pub(super) struct Rules {
     table: Option<Table>,
     /// What is in it, as far as known; `None` when that has to be looked up.
     elements: Option<BTreeSet<Element>>,
+    author: Author,
 }
+
+/// The port of the socket through which a [`Rules`] changes its table, once it
+/// has one. The kernel names it with every change that it tells of.
+pub(super) type Author = Arc<OnceLock<u32>>;
 
 impl Rules {
     pub(super) fn new(instance: &InstanceName) -> Self {
-        Self { name: table_name(instance), table: None, elements: None }
+        Self { name: table_name(instance), table: None, elements: None, author: Author::default() }
     }
 
     fn table(&mut self) -> Result<&mut Table, NetError> {
         if self.table.is_none() {
-            self.table = Some(Table::open(&self.name).map_err(boxed)?);
+            let table = Table::open(&self.name).map_err(boxed)?;
+            // Known before the first change is made. It is opened once.
+            self.author.get_or_init(|| table.port());
+            self.table = Some(table);
         }
         self.table.as_mut().ok_or(NetError::Malformed("no nftables socket"))
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn author(&self) -> Author {
+        self.author.clone()
     }
 
     /// What stands. A table that somebody else has edited counts as none: the

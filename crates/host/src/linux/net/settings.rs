@@ -106,11 +106,19 @@ pub(super) fn to_borrow(
     Ok(borrowed)
 }
 
+/// The value of a setting of the host, where it can be read.
+pub(super) fn value(setting: &str) -> Option<String> {
+    is_known(setting).then(|| read(setting).ok()).flatten()
+}
+
+/// Only what `to_borrow` could have named.
+fn is_known(setting: &str) -> bool {
+    setting.starts_with(ROOT) && !setting.contains("..")
+}
+
 /// Gives a setting of the host a value.
 pub(in crate::linux) fn write(setting: &str, value: &str) -> Result<(), NetError> {
-    // Only what `to_borrow` could have named.
-    let known = setting.starts_with(ROOT) && !setting.contains("..");
-    if !known {
+    if !is_known(setting) {
         return Err(NetError::Malformed("a setting outside /proc/sys/net"));
     }
     let written = OpenOptions::new().write(true).open(setting).and_then(|mut file| {

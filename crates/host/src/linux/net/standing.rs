@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use kleene_engine::actual::Actual;
+use kleene_engine::actual::{Actual, Uplink};
 use kleene_engine::piece::Piece;
 use kleene_model::{ContainerId, Dual, Family, LinkName, RoutedCable};
 use rustix::io::Errno;
@@ -106,9 +106,12 @@ impl Run<'_, '_> {
         let elements = std::mem::take(&mut self.elements);
         let Some((at, ..)) = elements.first() else { return Ok(()) };
         let at = *at;
+        // What comes last of an element counts.
+        let last: BTreeMap<&Element, bool> =
+            elements.iter().map(|(_, add, element)| (element, *add)).collect();
         let of = |wanted: bool| -> Vec<Element> {
-            let these = elements.iter().filter(|(_, add, _)| *add == wanted);
-            these.map(|(_, _, element)| element.clone()).collect()
+            let these = last.iter().filter(|(_, add)| **add == wanted);
+            these.map(|(element, _)| (*element).clone()).collect()
         };
         let changed = self.host.rules.change(&of(true), &of(false));
         changed.map_err(|error| Failure::new(at, error))
@@ -209,7 +212,7 @@ pub(super) fn observe(host: &mut LinuxHost, actual: &mut Actual) -> Result<(), N
             Element::Source { cable, addr } => Piece::Admit { cable, addr },
         });
     }
-    actual.set_default_source(default_source(&mut host.socket, &guarded)?);
+    actual.set_uplink(uplink(&mut host.socket, &guarded)?);
     if guarded.is_empty() {
         return Ok(());
     }
@@ -305,19 +308,20 @@ impl Seen {
     }
 }
 
-/// The host's own address towards the rest of the world, per family.
-fn default_source(
-    socket: &mut Socket,
-    guarded: &BTreeSet<IpAddr>,
-) -> Result<Dual<Option<IpAddr>>, NetError> {
+/// How the host reaches the rest of the world, per family.
+fn uplink(socket: &mut Socket, guarded: &BTreeSet<IpAddr>) -> Result<Dual<Uplink>, NetError> {
     // Addresses for documentation: nobody has them, so the default route leads
     // there (RFC 5737, RFC 3849). Nothing is sent.
-    let far: [IpAddr; 2] = [[192, 0, 2, 1].into(), [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into()];
-    let mut sources = BTreeMap::new();
-    for to in far {
-        let way = socket.way_to(to)?.filter(|way| way.kind == RouteKind::Unicast);
-        let source = way.and_then(|way| way.source).filter(|source| !guarded.contains(source));
-        sources.insert(Family::of(to), source);
-    }
-    Ok(Dual::from_fn(|family| sources.get(&family).copied().flatten()))
+    let far: Dual<IpAddr> =
+        Dual { v4: [192, 0, 2, 1].into(), v6: [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into() };
+    Dual::try_from_fn(|family| {
+        let way = socket.way_to(*far.get(family))?.filter(|way| way.kind == RouteKind::Unicast);
+        let Some(way) = way else { return Ok(Uplink::default()) };
+        let source = way.source.filter(|source| !guarded.contains(source));
+        let link = match way.links.first() {
+            Some(index) => socket.link(Which::Index(*index))?,
+            None => None,
+        };
+        Ok(Uplink { source, mtu: way.mtu.or(link.map(|link| link.mtu)) })
+    })
 }

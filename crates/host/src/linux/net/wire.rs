@@ -18,10 +18,16 @@ pub(in crate::linux) mod kind {
     pub(crate) const DONE: u16 = 3;
     /// A link.
     pub(crate) const LINK: u16 = 16;
+    /// A link that went.
+    pub(crate) const LINK_GONE: u16 = 17;
     /// An address.
     pub(crate) const ADDRESS: u16 = 20;
+    /// An address that went.
+    pub(crate) const ADDRESS_GONE: u16 = 21;
     /// A route.
     pub(crate) const ROUTE: u16 = 24;
+    /// A route that went.
+    pub(crate) const ROUTE_GONE: u16 = 25;
     /// A neighbour.
     pub(crate) const NEIGHBOUR: u16 = 28;
 }
@@ -31,7 +37,7 @@ const CAPPED: u16 = 0x100;
 const HAS_ATTRIBUTES: u16 = 0x200;
 const HEADER: usize = 16;
 const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
+pub(super) const AF_INET6: u8 = 10;
 
 /// Bytes that are no message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +48,8 @@ pub(in crate::linux) struct Malformed(pub(in crate::linux) &'static str);
 pub(in crate::linux) struct Frame<'a> {
     pub(in crate::linux) kind: u16,
     pub(in crate::linux) sequence: u32,
+    /// The port of the socket from which came what it answers, or tells of.
+    pub(in crate::linux) port: u32,
     pub(in crate::linux) payload: &'a [u8],
     flags: u16,
 }
@@ -107,7 +115,8 @@ fn frame(bytes: &[u8]) -> Result<Frame<'_>, Malformed> {
         let length = usize::try_from(u32_at(bytes, 0)?).ok()?;
         let payload = bytes.get(HEADER..length)?;
         let (kind, flags) = (u16_at(bytes, 4)?, u16_at(bytes, 6)?);
-        Some(Frame { kind, flags, sequence: u32_at(bytes, 8)?, payload })
+        let (sequence, port) = (u32_at(bytes, 8)?, u32_at(bytes, 12)?);
+        Some(Frame { kind, flags, sequence, port, payload })
     };
     parts().ok_or(Malformed("a message is cut short"))
 }
@@ -131,6 +140,8 @@ fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 pub(in crate::linux) struct LinkRecord {
     pub(in crate::linux) index: u32,
     pub(in crate::linux) up: bool,
+    /// Whether it is up at its other end, too.
+    pub(in crate::linux) running: bool,
     /// `None` when the name is no text.
     pub(in crate::linux) name: Option<String>,
     pub(in crate::linux) kind: Option<String>,
@@ -146,9 +157,15 @@ pub(in crate::linux) struct LinkRecord {
 /// Decodes the payload of a link message.
 pub(in crate::linux) fn link(payload: &[u8]) -> Result<LinkRecord, Malformed> {
     const UP: u32 = 1;
+    const RUNNING: u32 = 0x40;
     let (index, flags) =
         u32_at(payload, 4).zip(u32_at(payload, 8)).ok_or(Malformed("a link is cut short"))?;
-    let mut record = LinkRecord { index, up: flags & UP != 0, ..LinkRecord::default() };
+    let mut record = LinkRecord {
+        index,
+        up: flags & UP != 0,
+        running: flags & RUNNING != 0,
+        ..LinkRecord::default()
+    };
     for (kind, value) in attributes(payload.get(16..).unwrap_or_default()) {
         match kind {
             1 => record.mac = <[u8; 6]>::try_from(value).ok().map(MacAddress),
@@ -197,8 +214,8 @@ pub(super) fn address(payload: &[u8]) -> Result<Option<AddressRecord>, Malformed
 }
 
 /// What a route does, as far as that matters here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RouteKind {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RouteKind {
     /// It leads on.
     Unicast,
     /// It ends here.
@@ -219,6 +236,8 @@ pub(super) struct RouteRecord {
     pub(super) protocol: u8,
     /// The host's own address on that way, where one is set.
     pub(super) source: Option<IpAddr>,
+    /// The largest packet on that way, where one is set.
+    pub(super) mtu: Option<u32>,
     /// Where it leads to: several links for a multipath route.
     pub(super) links: Vec<u32>,
 }
@@ -235,12 +254,18 @@ pub(super) fn route(payload: &[u8]) -> Result<Option<RouteRecord>, Malformed> {
         AF_INET6 => IpAddr::from(Ipv6Addr::UNSPECIFIED),
         _ => return Ok(None),
     };
-    let (mut table, mut links, mut source) = (u32::from(table), Vec::new(), None);
+    let (mut table, mut links) = (u32::from(table), Vec::new());
+    let (mut source, mut mtu) = (None, None);
     for (kind, value) in attributes(attrs) {
         match kind {
             1 => destination = ip(family, value).unwrap_or(destination),
             4 => links.extend(u32_at(value, 0)),
             7 => source = ip(family, value),
+            8 => {
+                const MTU: u16 = 2;
+                let found = attributes(value).find(|(kind, _)| *kind == MTU);
+                mtu = found.and_then(|(_, value)| u32_at(value, 0)).filter(|mtu| *mtu != 0);
+            }
             9 => links.extend(next_hops(value)),
             15 => table = u32_at(value, 0).unwrap_or(table),
             _ => {}
@@ -254,7 +279,7 @@ pub(super) fn route(payload: &[u8]) -> Result<Option<RouteRecord>, Malformed> {
     };
     let destination = IpNet::new(destination, prefix)
         .map_err(|_| Malformed("a route's prefix is longer than its address"))?;
-    Ok(Some(RouteRecord { destination, table, kind, protocol, source, links }))
+    Ok(Some(RouteRecord { destination, table, kind, protocol, source, mtu, links }))
 }
 
 /// A neighbour as the kernel lists it.

@@ -29,7 +29,7 @@ const DUMP: u16 = 0x300;
 const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
 /// The family of tables that see IPv4 and IPv6.
-const INET: u8 = 1;
+pub(super) const INET: u8 = 1;
 /// The longest list of elements in one message: an attribute holds 64 KiB.
 const LIST: usize = 48 * 1024;
 
@@ -153,6 +153,12 @@ fn write(
     datagram.extend_from_slice(&[family, 0]);
     datagram.extend_from_slice(&resource.to_be_bytes());
     datagram.extend_from_slice(body);
+}
+
+/// Whether a message that the kernel tells everybody names a table: one about
+/// generations does not.
+pub(super) fn tells_of_table(kind: u16) -> bool {
+    kind >> 8 == NFTABLES && kind & 0xff != kind::NEW_GENERATION
 }
 
 fn told(kind: Kind) -> u16 {

@@ -23,6 +23,7 @@ use std::collections::BTreeSet;
 use rustix::io::Errno;
 
 use super::net::NetError;
+use super::net::wire::Frame;
 use attributes::{covers, values};
 use element::Set;
 use layout::{KINDS, Kind, TABLE, describe};
@@ -90,6 +91,13 @@ impl Table {
         }
     }
 
+    /// The port of its socket, which the kernel names with every change that was
+    /// made through it.
+    #[must_use]
+    pub fn port(&self) -> u32 {
+        self.socket.port()
+    }
+
     /// What is in the sets; `None` when there is no such table or it is not
     /// whole: a chain, set or rule is missing, was changed, or is not ours.
     ///
@@ -138,10 +146,15 @@ impl Table {
     /// A list takes several questions: the answers belong together when no
     /// transaction came in between.
     fn list_until_quiet(&mut self) -> Result<Option<BTreeSet<Element>>, NetError> {
-        for _ in 0..TRIES {
+        // The kernel counts a generation up a moment before it is the one that
+        // is listed, so what was seen once is looked at again.
+        let mut last = None;
+        for _ in 0..2 * TRIES {
             match self.list_once() {
-                Err(error) if is_disturbed(&error) => {}
-                outcome => return outcome,
+                Err(error) if is_disturbed(&error) => last = None,
+                Ok(seen) if last.as_ref() == Some(&seen) => return Ok(seen),
+                Ok(seen) => last = Some(seen),
+                Err(error) => return Err(error),
             }
         }
         Err(NetError::Restless(TRIES))
@@ -174,6 +187,16 @@ impl Table {
         }
         Ok(Some(elements))
     }
+}
+
+/// Whether a message tells of a table of the family `inet`, or of something in
+/// it.
+pub(super) fn is_about(frame: &Frame<'_>, table: &str) -> bool {
+    let [family, _, _, _, ref attributes @ ..] = *frame.payload else { return false };
+    let mut names = values(attributes, TABLE);
+    message::tells_of_table(frame.kind)
+        && family == message::INET
+        && names.any(|name| name.strip_suffix(&[0]) == Some(table.as_bytes()))
 }
 
 fn failed(table: &str, Failure { step, source }: Failure) -> NftError {

@@ -27,6 +27,7 @@ const HEADER: usize = 4;
 #[derive(Debug)]
 pub(super) struct Socket {
     socket: netlink_sys::Socket,
+    port: u32,
     sequence: u32,
     buffer: Vec<u8>,
     /// The longest datagram that the kernel is known to take from us.
@@ -43,20 +44,24 @@ pub(super) struct Failure {
 impl Socket {
     /// Opens a socket in the calling thread's network namespace.
     pub(super) fn open() -> Result<Self, NetError> {
-        let open = || -> io::Result<netlink_sys::Socket> {
+        let open = || -> io::Result<(netlink_sys::Socket, u32)> {
             let mut socket = netlink_sys::Socket::new(NETLINK_NETFILTER)?;
-            socket.bind_auto()?;
+            let port = socket.bind_auto()?.port_number();
             // Nobody but the kernel can send to a connected socket.
             socket.connect(&SocketAddr::new(0, 0))?;
             socket.set_ext_ack(true)?;
             // A refusal would carry the refused message, elements and all.
             socket.set_cap_ack(true)?;
-            Ok(socket)
+            Ok((socket, port))
         };
         let failed = |source| NetError::Socket { what: "open a netfilter socket", source };
-        let socket = open().map_err(failed)?;
+        let (socket, port) = open().map_err(failed)?;
         let longest = sockopt::socket_send_buffer_size(&socket).map_err(|e| failed(e.into()))? / 2;
-        Ok(Self { socket, sequence: 0, buffer: vec![0; BUFFER], longest })
+        Ok(Self { socket, port, sequence: 0, buffer: vec![0; BUFFER], longest })
+    }
+
+    pub(super) fn port(&self) -> u32 {
+        self.port
     }
 
     /// Carries all messages out, or none. To be done twice must be the same as

@@ -145,6 +145,15 @@ pub fn sync(
     sync_as(None, netns, mirrors, skip).map_err(error::host("bring a view up to date"))
 }
 
+/// Lets every user in a view send echo requests. A new namespace lets nobody.
+///
+/// # Errors
+/// When the namespace cannot be entered, or the setting not be written.
+pub fn allow_ping(netns: BorrowedFd<'_>) -> Result<(), HostError> {
+    const GROUPS: &str = "/proc/sys/net/ipv4/ping_group_range";
+    enter(netns, || settings::write(GROUPS, "0\t2147483647")).map_err(error::host("allow ping"))
+}
+
 /// Shows one interface of the host at once; `false` when the host has none of
 /// that name that views show.
 pub(in crate::linux) fn show(

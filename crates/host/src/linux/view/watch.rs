@@ -1,19 +1,15 @@
 //! Tells when the host's links change.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use kleene_engine::host::HostError;
 use netlink_sys::protocols::NETLINK_ROUTE;
-use netlink_sys::{Socket, SocketAddr};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
 
 use super::{Mirror, is_cable, may_become_cable, mirror};
 use crate::linux::net::error::{self, NetError};
+use crate::linux::net::listen::{self, Listener};
 use crate::linux::net::wire::{self, Frame, Malformed, frames};
 
 /// A burst is over when nothing came for as long.
@@ -29,7 +25,7 @@ const BUFFER: usize = 16 * 1024;
 /// Cables of Kleene's come and go without a word.
 #[derive(Debug)]
 pub struct Watch {
-    socket: Socket,
+    listener: Listener,
     buffer: Vec<u8>,
     seen: Seen,
 }
@@ -52,15 +48,9 @@ impl Watch {
     /// When the kernel gives no socket.
     pub fn open() -> Result<Self, HostError> {
         const LINKS: u32 = 1;
-        let open = || -> io::Result<Socket> {
-            let mut socket = Socket::new(NETLINK_ROUTE)?;
-            socket.bind(&SocketAddr::new(0, LINKS))?;
-            Ok(socket)
-        };
-        let socket = open()
-            .map_err(failed("subscribe to them"))
-            .map_err(error::host("follow the host's interfaces"))?;
-        Ok(Self { socket, buffer: vec![0; BUFFER], seen: Seen::default() })
+        let listener = Listener::open(NETLINK_ROUTE, LINKS);
+        let listener = listener.map_err(error::host("follow the host's interfaces"))?;
+        Ok(Self { listener, buffer: vec![0; BUFFER], seen: Seen::default() })
     }
 
     /// Waits until links have changed, at most for `limit`; whether they have.
@@ -105,38 +95,21 @@ impl Watch {
 
     /// Takes what has come so far.
     fn drain(&mut self) -> Result<(), NetError> {
-        let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
-        loop {
-            match recv(&self.socket, self.buffer.as_mut_slice(), flags) {
-                Ok((_, length)) => match self.buffer.get(..length) {
-                    Some(datagram) => self.seen.take_in(datagram),
-                    None => self.seen.lose(),
-                },
-                Err(Errno::AGAIN) => return Ok(()),
-                Err(Errno::INTR) => {}
-                // More came than was read in time.
-                Err(Errno::NOBUFS) => self.seen.lose(),
-                Err(errno) => return Err(failed("read what changed")(errno.into())),
-            }
-        }
+        let Self { listener, buffer, seen } = self;
+        listener.drain(buffer, |heard| match heard {
+            Some(datagram) => seen.take_in(datagram),
+            None => seen.lose(),
+        })
     }
 
-    /// Waits until something came, or for as long.
     fn is_readable(&self, limit: Duration) -> Result<bool, NetError> {
-        let longest = Timespec { tv_sec: i64::MAX, tv_nsec: 0 };
-        let timeout = Timespec::try_from(limit).unwrap_or(longest);
-        match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&timeout)) {
-            Ok(ready) => Ok(ready > 0),
-            // As if something had come: the caller looks how long it may wait.
-            Err(Errno::INTR) => Ok(true),
-            Err(errno) => Err(failed("wait for changes")(errno.into())),
-        }
+        listen::is_readable(&[&self.listener], limit)
     }
 }
 
 impl AsFd for Watch {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.listener.as_fd()
     }
 }
 
@@ -168,14 +141,14 @@ impl Seen {
     }
 
     fn look_at(&mut self, frame: &Frame<'_>) -> Result<(), Malformed> {
-        const DELETED: u16 = 17;
+        use wire::kind::{LINK, LINK_GONE};
         /// Other families tell of a bridge's ports.
         const ANY: Option<&u8> = Some(&0);
-        if !matches!(frame.kind, wire::kind::LINK | DELETED) || frame.payload.first() != ANY {
+        if !matches!(frame.kind, LINK | LINK_GONE) || frame.payload.first() != ANY {
             return Ok(());
         }
         let link = wire::link(frame.payload)?;
-        let now = mirror(&link).filter(|_| frame.kind != DELETED);
+        let now = mirror(&link).filter(|_| frame.kind != LINK_GONE);
         let was = match now.clone() {
             Some(now) => self.shown.insert(link.index, now),
             None => self.shown.remove(&link.index),
@@ -187,14 +160,10 @@ impl Seen {
         } else if may_become_cable(&link) && now.is_some() && (was.is_none() || was_unmarked) {
             self.unmarked.insert(link.index);
         } else {
-            self.changed |= now != was || frame.kind == DELETED;
+            self.changed |= now != was || frame.kind == LINK_GONE;
         }
         Ok(())
     }
-}
-
-fn failed(what: &'static str) -> impl FnOnce(io::Error) -> NetError {
-    move |source| NetError::Socket { what, source }
 }
 
 #[cfg(test)]

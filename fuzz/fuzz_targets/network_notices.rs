@@ -1,0 +1,10 @@
+//! What the kernel tells of its network: no bytes make reading it panic, and
+//! nothing is told twice.
+#![no_main]
+
+use kleene_host::linux::net::monitor::read_anything;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let _ = read_anything(bytes);
+});
