@@ -11,13 +11,15 @@ use crate::containers::check_env;
 use crate::engine::{Engine, Given};
 use crate::host::Host;
 use crate::lookup;
+use crate::state::State;
 use crate::store::{Durability, Store};
 
 /// Milliseconds between a stop signal and the end, where nobody said.
 pub const DEFAULT_GRACE_MS: u64 = 3_000;
 
-/// How many ended executions of a container are remembered.
-const ENDED_KEPT: usize = 64;
+/// How many ended executions of a container are remembered, and how many that
+/// were not started.
+const KEPT: usize = 64;
 
 /// An execution that waits for its container to run.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +57,9 @@ impl<H: Host, S: Store> Engine<H, S> {
             sequence,
             state,
         }));
+        // Whoever made them and never came back does not fill the store.
+        forget_old(&mut next, container, KEPT, |state| *state == ExecutionState::Created);
+        forget_old(&mut next, container, KEPT, is_over);
         self.commit(next, Durability::Process)?;
         Ok(Outcome::Id(id.to_string()))
     }
@@ -249,16 +254,7 @@ impl<H: Host, S: Store> Engine<H, S> {
         self.idle.remove(&exec.container);
         let mut next = self.state.clone();
         next.edit_execution(id, |e| e.state = ExecutionState::Exited { code, last });
-        let mut ended: Vec<(u64, ExecId)> = next
-            .executions_of(exec.container)
-            .filter(|e| matches!(e.state, ExecutionState::Exited { .. }) && e.id != id)
-            .map(|e| (e.sequence, e.id))
-            .collect();
-        ended.sort_unstable();
-        let surplus = ended.len().saturating_sub(ENDED_KEPT - 1);
-        for (_, old) in ended.drain(..surplus) {
-            next.remove_execution(old);
-        }
+        forget_old(&mut next, exec.container, KEPT, is_over);
         if self.write_down(next) {
             self.acknowledge(&exec);
         }
@@ -273,7 +269,7 @@ impl<H: Host, S: Store> Engine<H, S> {
 
     /// Writes down what has happened. It has happened whether or not the store
     /// takes it, so the state holds it in any case; `false` when it did not.
-    pub(crate) fn write_down(&mut self, next: crate::state::State) -> bool {
+    pub(crate) fn write_down(&mut self, next: State) -> bool {
         let fact = next.clone();
         let written = self.commit(next, Durability::Process).is_ok();
         if !written {
@@ -308,5 +304,28 @@ impl<H: Host, S: Store> Engine<H, S> {
         for exec in waiting {
             self.answer_start(exec, &Err(refusal.clone()));
         }
+    }
+}
+
+fn is_over(state: &ExecutionState) -> bool {
+    match state {
+        ExecutionState::Exited { .. } => true,
+        ExecutionState::Created | ExecutionState::Starting | ExecutionState::Running => false,
+    }
+}
+
+/// Forgets the oldest executions of a container in such a state, all but `kept`.
+fn forget_old(
+    state: &mut State,
+    container: ContainerId,
+    kept: usize,
+    such: impl Fn(&ExecutionState) -> bool,
+) {
+    let found = state.executions_of(container).filter(|exec| such(&exec.state));
+    let mut found: Vec<(u64, ExecId)> = found.map(|exec| (exec.sequence, exec.id)).collect();
+    found.sort_unstable();
+    let surplus = found.len().saturating_sub(kept);
+    for (_, old) in found.drain(..surplus) {
+        state.remove_execution(old);
     }
 }

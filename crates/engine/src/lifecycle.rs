@@ -45,11 +45,19 @@ impl<H: Host, S: Store> Engine<H, S> {
         let needs: Vec<_> =
             self.state.endpoints_of(container.id).map(|e| (e.network, e.address)).collect();
         self.borrow_for(container, &needs)?;
-        let mut next = self.state.clone();
-        self.reserve_cables(&mut next, container);
-        next.edit_container(container.id, |c| c.run = RunState::Launching);
-        next.touch_endpoints_of(container.id);
-        self.commit(next, Durability::Process)
+        loop {
+            let mut next = self.state.clone();
+            self.reserve_cables(&mut next, container);
+            next.edit_container(container.id, |c| c.run = RunState::Launching);
+            next.touch_endpoints_of(container.id);
+            let names = cables_of(&next, container.id);
+            match self.commit(next, Durability::Process) {
+                // Somebody has a link of that name since the last look; now it is
+                // known, and the next number is tried.
+                Err(_) if names.iter().any(|name| self.actual.link(name).is_some()) => {}
+                raised => return raised,
+            }
+        }
     }
 
     /// Chooses the cables of a container that starts.
@@ -214,6 +222,13 @@ impl<H: Host, S: Store> Engine<H, S> {
             }
         }
     }
+}
+
+/// The host's ends of a container's cables.
+fn cables_of(state: &State, id: ContainerId) -> Vec<LinkName> {
+    let routed = state.container(id).and_then(|container| container.cable.as_ref());
+    let plugged = state.endpoints_of(id).filter_map(|endpoint| endpoint.cable);
+    routed.map(RoutedCable::host).into_iter().chain(plugged.map(LinkName::cable_host)).collect()
 }
 
 /// Draws a container that has ended into a state: no process, no cable, its
