@@ -9,6 +9,7 @@ use kleene_model::api::{
 use serde::Serialize;
 
 use crate::client::{ANSWER_LIMIT, ApiError, Client, parse, segment};
+use crate::value::Value;
 
 /// What `update` changes; what is absent stays.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
@@ -41,6 +42,21 @@ pub(crate) struct LogQuery {
 pub(crate) struct Listed<T> {
     pub(crate) items: Vec<T>,
     pub(crate) text: Bytes,
+}
+
+impl<T> Listed<T> {
+    /// Leaves out what does not pass, of the text too.
+    pub(crate) fn retain(&mut self, passes: impl Fn(&T) -> bool) -> Result<(), ApiError> {
+        let passed: Vec<bool> = self.items.iter().map(passes).collect();
+        let mut keep = passed.iter();
+        self.items.retain(|_| keep.next() == Some(&true));
+        let mut values: Vec<Value> = parse(&self.text)?;
+        let mut keep = passed.iter();
+        values.retain(|_| keep.next() == Some(&true));
+        let text = serde_json::to_vec(&values);
+        self.text = text.map_err(|err| ApiError::Unexpected(Box::new(err)))?.into();
+        Ok(())
+    }
 }
 
 fn id(body: &[u8]) -> Result<String, ApiError> {
@@ -137,6 +153,26 @@ impl Client {
         container: &str,
     ) -> Result<(), ApiError> {
         let path = format!("/networks/{}/disconnect/{}", segment(network), segment(container));
+        self.post_for(path, ANSWER_LIMIT).await.map(|_| ())
+    }
+
+    pub(crate) async fn network_link(
+        &self,
+        network: &str,
+        interface: &str,
+        force: bool,
+    ) -> Result<(), ApiError> {
+        let (network, interface) = (segment(network), segment(interface));
+        let path = format!("/networks/{network}/link/{interface}?force={force}");
+        self.post_for(path, ANSWER_LIMIT).await.map(|_| ())
+    }
+
+    pub(crate) async fn network_unlink(
+        &self,
+        network: &str,
+        interface: &str,
+    ) -> Result<(), ApiError> {
+        let path = format!("/networks/{}/unlink/{}", segment(network), segment(interface));
         self.post_for(path, ANSWER_LIMIT).await.map(|_| ())
     }
 }

@@ -2,14 +2,14 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::completion::Shell;
 use crate::config::Settings;
 use crate::container::{
-    ContainerCommand, CreateArgs, ExecArgs, LogsArgs, LsArgs, RestartArgs, RmArgs, RunArgs,
-    StartArgs, StopArgs,
+    ContainerCommand, CreateArgs, ExecArgs, InspectContainerArgs, LogsArgs, LsArgs, RestartArgs,
+    RmArgs, RunArgs, StartArgs, StopArgs,
 };
-use crate::image::ImageCommand;
-use crate::network::{NetworkCommand, RmNetworksArgs};
-use crate::output::{InspectArgs, ListArgs};
+use crate::image::{ImageCommand, InspectImageArgs, LsImagesArgs};
+use crate::network::{InspectNetworkArgs, LsNetworksArgs, NetworkCommand, RmNetworksArgs};
 
 /// The client of Kleene, a container engine
 #[derive(Debug, Parser)]
@@ -39,6 +39,12 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: NetworkCommand,
     },
+    /// Print the script that completes klee's command lines in a shell
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
     #[command(flatten)]
     Shortcut(Shortcut),
 }
@@ -63,15 +69,15 @@ pub(crate) enum Shortcut {
     /// List containers (container ls)
     Lsc(LsArgs),
     /// List images (image ls)
-    Lsi(ListArgs),
+    Lsi(LsImagesArgs),
     /// List networks (network ls)
-    Lsn(ListArgs),
+    Lsn(LsNetworksArgs),
     /// Inspect a container (container inspect)
-    Isc(InspectArgs),
+    Isc(InspectContainerArgs),
     /// Inspect an image (image inspect)
-    Isi(InspectArgs),
+    Isi(InspectImageArgs),
     /// Inspect a network (network inspect)
-    Isn(InspectArgs),
+    Isn(InspectNetworkArgs),
     /// Remove containers (container rm)
     Rmc(RmArgs),
     /// Remove networks (network rm)
@@ -119,7 +125,7 @@ impl Command {
             Self::Shortcut(shortcut) => {
                 matches!(shortcut, Shortcut::Run(_) | Shortcut::Exec(_) | Shortcut::Start(_))
             }
-            Self::Image { .. } | Self::Network { .. } => false,
+            Self::Image { .. } | Self::Network { .. } | Self::Completions { .. } => false,
         }
     }
 }
@@ -144,25 +150,26 @@ mod tests {
         Usage: klee [OPTIONS] <COMMAND>
 
         Commands:
-          container  Manage containers
-          image      Manage images
-          network    Manage networks
-          create     Create a container (container create)
-          run        Run a command in a new container (container run)
-          start      Start stopped containers (container start)
-          stop       Stop running containers (container stop)
-          restart    Restart containers (container restart)
-          exec       Run a command in a container (container exec)
-          logs       Show the output of a container (container logs)
-          lsc        List containers (container ls)
-          lsi        List images (image ls)
-          lsn        List networks (network ls)
-          isc        Inspect a container (container inspect)
-          isi        Inspect an image (image inspect)
-          isn        Inspect a network (network inspect)
-          rmc        Remove containers (container rm)
-          rmn        Remove networks (network rm)
-          help       Print this message or the help of the given subcommand(s)
+          container    Manage containers
+          image        Manage images
+          network      Manage networks
+          completions  Print the script that completes klee's command lines in a shell
+          create       Create a container (container create)
+          run          Run a command in a new container (container run)
+          start        Start stopped containers (container start)
+          stop         Stop running containers (container stop)
+          restart      Restart containers (container restart)
+          exec         Run a command in a container (container exec)
+          logs         Show the output of a container (container logs)
+          lsc          List containers (container ls)
+          lsi          List images (image ls)
+          lsn          List networks (network ls)
+          isc          Inspect a container (container inspect)
+          isi          Inspect an image (image inspect)
+          isn          Inspect a network (network inspect)
+          rmc          Remove containers (container rm)
+          rmn          Remove networks (network rm)
+          help         Print this message or the help of the given subcommand(s)
 
         Options:
           -h, --help     Print help

@@ -1,21 +1,73 @@
 //! `klee image …`
 
+use clap::builder::NonEmptyStringValueParser;
+use clap_complete::engine::ArgValueCompleter;
 use jiff::Timestamp;
 use kleene_model::api::Image;
 
 use crate::client::Client;
-use crate::durations;
 use crate::failure::Failure;
-use crate::output::{self, Columns, InspectArgs, ListArgs};
+use crate::filter::{self, Filter, Key, Named};
+use crate::output::{self, Columns, InspectOutput, ListArgs};
 use crate::ui::Ui;
+use crate::{completion, details, durations};
 
 /// Verbs of images.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum ImageCommand {
     /// List images
-    Ls(ListArgs),
+    Ls(LsImagesArgs),
     /// Display detailed information on an image
-    Inspect(InspectArgs),
+    Inspect(InspectImageArgs),
+}
+
+/// `image ls`
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct LsImagesArgs {
+    #[command(flatten)]
+    list: ListArgs,
+    /// Show only what passes: id, name or tag; may be repeated
+    #[arg(
+        short, long = "filter", value_name = "KEY=VALUE", value_parser = filter::parse::<ImageKey>,
+        add = ArgValueCompleter::new(completion::filter::<ImageKey>)
+    )]
+    filters: Vec<Filter<ImageKey>>,
+}
+
+/// What images are filtered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ImageKey {
+    Id,
+    Name,
+    Tag,
+}
+
+impl Key for ImageKey {
+    fn values(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::Id | Self::Name | Self::Tag => None,
+        }
+    }
+
+    fn named(self) -> Option<Named> {
+        match self {
+            Self::Name => Some(Named::Image),
+            Self::Id | Self::Tag => None,
+        }
+    }
+}
+
+/// `image inspect`
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct InspectImageArgs {
+    /// Id, the beginning of an id, or name
+    #[arg(
+        value_parser = NonEmptyStringValueParser::new(),
+        add = ArgValueCompleter::new(completion::images)
+    )]
+    image: String,
+    #[command(flatten)]
+    how: InspectOutput,
 }
 
 pub(crate) async fn dispatch(
@@ -25,11 +77,50 @@ pub(crate) async fn dispatch(
 ) -> Result<u8, Failure> {
     match command {
         ImageCommand::Ls(args) => {
-            let listed = client.list::<Image>("/images/list").await?;
-            output::list(ui, &args, &listed, &COLUMNS)
+            let mut listed = client.list::<Image>("/images/list").await?;
+            if !args.filters.is_empty() {
+                listed.retain(|image| passes(&args.filters, image))?;
+            }
+            output::list(ui, &args.list, &listed, &COLUMNS)
         }
-        ImageCommand::Inspect(args) => output::inspect(ui, client, "images", &args).await,
+        ImageCommand::Inspect(args) => {
+            let what = (args.image.as_str(), &args.how);
+            output::inspect(ui, client, "images", what, async |ui, image| print(ui, image)).await
+        }
     }
+}
+
+fn passes(filters: &[Filter<ImageKey>], image: &Image) -> bool {
+    filter::passes(filters, |key, value| match key {
+        ImageKey::Id => image.id.starts_with(value),
+        ImageKey::Name => is_named(value, &image.name, &image.tag),
+        ImageKey::Tag => filter::like(value, &image.tag),
+    })
+}
+
+/// Whether `value` is the image's name, with or without its tag.
+pub(crate) fn is_named(value: &str, name: &str, tag: &str) -> bool {
+    filter::like(value, name) || filter::like(value, &format!("{name}:{tag}"))
+}
+
+/// One image, for people.
+fn print(ui: &mut Ui, image: Image) -> Result<(), Failure> {
+    let Image { id, name, tag, cmd, env, user, instructions, created, dataset } = image;
+    details::print(
+        ui,
+        &[
+            ("id", id),
+            ("name", name),
+            ("tag", tag),
+            ("command", cmd.join(" ")),
+            ("environment", env.join(" ")),
+            ("user", user),
+            ("created", created),
+            ("dataset", dataset),
+        ],
+    )?;
+    let rows = instructions.into_iter().map(|(line, snapshot)| vec![snapshot, line]).collect();
+    details::print_table(ui, &["SNAPSHOT", "INSTRUCTION"], rows)
 }
 
 const COLUMNS: Columns<Image> = Columns {

@@ -10,14 +10,18 @@ mod api;
 mod attach;
 mod cli;
 mod client;
+mod completion;
 mod config;
 mod container;
+mod details;
 mod durations;
 mod execution;
 mod failure;
+mod filter;
 mod image;
 mod interrupts;
 mod json;
+mod look;
 mod mounts;
 mod names;
 mod network;
@@ -29,6 +33,7 @@ mod table;
 mod target;
 mod terminal;
 mod ui;
+mod value;
 
 use std::process::ExitCode;
 
@@ -40,8 +45,12 @@ use crate::failure::Failure;
 use crate::ui::Ui;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    // A shell may ask what could be typed next; nothing else is done then.
+    let asked = completion::answer();
+    let cli = match asked.and_then(|done| if done { Ok(None) } else { Cli::try_parse().map(Some) })
+    {
+        Ok(Some(cli)) => cli,
+        Ok(None) => return ExitCode::SUCCESS,
         Err(err) => {
             // Whoever closed the stream does not want to read it.
             err.print().ok();
@@ -61,6 +70,9 @@ fn main() -> ExitCode {
 
 /// Settings, runtime, command.
 fn start(ui: &mut Ui, cli: Cli) -> Result<u8, Failure> {
+    if let Command::Completions { shell } = cli.command {
+        return completion::print_script(ui, shell).map(|()| 0);
+    }
     let client = Client::new(config::target(&cli.settings)?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -74,6 +86,8 @@ async fn dispatch(ui: &mut Ui, client: &Client, command: Command) -> Result<u8, 
         Command::Container { command } => container::dispatch(ui, client, command).await,
         Command::Image { command } => image::dispatch(ui, client, command).await,
         Command::Network { command } => network::dispatch(ui, client, command).await,
+        // Done without a daemon.
+        Command::Completions { shell } => completion::print_script(ui, shell).map(|()| 0),
         Command::Shortcut(shortcut) => match cli::Long::from(shortcut) {
             cli::Long::Container(command) => container::dispatch(ui, client, command).await,
             cli::Long::Image(command) => image::dispatch(ui, client, command).await,

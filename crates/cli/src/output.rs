@@ -1,15 +1,17 @@
-//! Lists and inspections: table, ids, or the daemon's JSON.
+//! Lists and inspections: a table, ids, or the daemon's JSON, as it is or as
+//! YAML.
 
 use std::io::IsTerminal;
 
-use clap::builder::NonEmptyStringValueParser;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::api::Listed;
-use crate::client::{ApiError, Client};
+use crate::client::{ApiError, Client, parse};
 use crate::failure::Failure;
 use crate::json;
 use crate::table;
 use crate::ui::Ui;
+use crate::value::{self, Value};
 
 /// Options of every list.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -22,23 +24,24 @@ pub(crate) struct ListArgs {
     pub(crate) output: Format,
 }
 
-/// How to print a list.
+/// How to print what the daemon answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
+    /// For people
     #[default]
     Table,
+    /// As the daemon says it
     Json,
+    /// The same as YAML
+    Yaml,
 }
 
-/// Arguments of every `inspect`.
+/// Options of every `inspect`.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct InspectArgs {
-    /// Id, the beginning of an id, or name
-    #[arg(value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
-    pub(crate) ident: String,
-    /// Accepted for symmetry: the answer is always JSON
-    #[arg(short, long, value_enum, hide = true)]
-    pub(crate) output: Option<Format>,
+pub(crate) struct InspectOutput {
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Format::Json)]
+    pub(crate) output: Format,
 }
 
 /// A kind of object as a list shows it.
@@ -63,6 +66,7 @@ pub(crate) fn list<T>(
     }
     match args.output {
         Format::Json => print_json(ui, &listed.text)?,
+        Format::Yaml => print_yaml(ui, &listed.text)?,
         Format::Table => {
             let rows = listed.items.iter().map(columns.row).collect();
             for line in table::lines(columns.names, rows) {
@@ -73,22 +77,33 @@ pub(crate) fn list<T>(
     Ok(0)
 }
 
-/// Prints what the daemon knows about one object.
-pub(crate) async fn inspect(
+/// Prints what the daemon knows about one object; `table` prints it for people.
+pub(crate) async fn inspect<T: DeserializeOwned>(
     ui: &mut Ui,
     client: &Client,
     noun: &str,
-    args: &InspectArgs,
+    (ident, how): (&str, &InspectOutput),
+    table: impl AsyncFnOnce(&mut Ui, T) -> Result<(), Failure>,
 ) -> Result<u8, Failure> {
-    let text = client.inspect(noun, &args.ident).await?;
-    print_json(ui, &text)?;
+    let text = client.inspect(noun, ident).await?;
+    match how.output {
+        Format::Json => print_json(ui, &text)?,
+        Format::Yaml => print_yaml(ui, &text)?,
+        Format::Table => table(ui, parse(&text)?).await?,
+    }
     Ok(0)
 }
 
-fn print_json(ui: &mut Ui, text: &[u8]) -> Result<(), Failure> {
-    let unexpected = |err| ApiError::Unexpected(Box::new(err));
-    serde_json::from_slice::<serde::de::IgnoredAny>(text).map_err(unexpected)?;
+/// Prints the daemon's JSON, indented.
+pub(crate) fn print_json(ui: &mut Ui, text: &[u8]) -> Result<(), Failure> {
+    parse::<IgnoredAny>(text)?;
     ui.data(&json::pretty(&String::from_utf8_lossy(text)))
+}
+
+/// Prints the daemon's JSON as YAML.
+pub(crate) fn print_yaml(ui: &mut Ui, text: &[u8]) -> Result<(), Failure> {
+    let yaml = value::yaml(&parse::<Value>(text)?);
+    ui.data(&yaml.map_err(|err| ApiError::Unexpected(Box::new(err)))?)
 }
 
 /// Does `verb` for each name, prints the id that it answers, goes on after a

@@ -21,7 +21,7 @@ pub(crate) fn lines(columns: &[&str], rows: Vec<Vec<String>>) -> Vec<String> {
 }
 
 /// `text` on one line and without anything that a terminal would obey.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
         if c.is_control() {
             shown.extend(c.escape_default())
@@ -30,6 +30,16 @@ fn printable(text: &str) -> String {
         }
         shown
     })
+}
+
+/// The columns that `text` takes on a terminal.
+pub(crate) fn width(text: &str) -> usize {
+    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return text.len();
+    }
+    let mut table = Table::new();
+    table.add_row([text]);
+    table.column_max_content_widths().first().copied().unwrap_or_default().into()
 }
 
 /// The command's words, cut where they get long.

@@ -24,6 +24,11 @@ impl Ui {
         Self { out: Box::new(out), err: Box::new(io::stderr()), talk_to_stdout }
     }
 
+    /// Whether stdout is a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.talk_to_stdout
+    }
+
     /// One line of data.
     pub(crate) fn data(&mut self, line: &str) -> Result<(), Failure> {
         write_line(&mut self.out, line).map_err(Failure::Stdout)

@@ -108,6 +108,8 @@ pub struct Cable {
     pub host_mac: MacAddress,
     /// MAC address of the container's end.
     pub inner_mac: MacAddress,
+    /// The largest packet, in bytes, where it was asked for.
+    pub mtu: Option<u32>,
     /// Whose network namespace the inner end is born in.
     pub container: ContainerId,
 }

@@ -161,6 +161,7 @@ impl Model {
             inner: LinkName::cable_container(number),
             host_mac: MacAddress::from_id(endpoint.bytes(), 2),
             inner_mac: MacAddress::from_id(endpoint.bytes(), 1),
+            mtu: None,
             container,
         };
         Some(Change::MakeCable { cable, mark: self.mark(Owner::Endpoint(endpoint)) })

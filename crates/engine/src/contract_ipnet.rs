@@ -138,6 +138,7 @@ impl<'a> Run<'a> {
             inner: inner.clone(),
             host_mac: RoutedCable::host_mac(container),
             inner_mac: RoutedCable::container_mac(container),
+            mtu: None,
             container,
         };
         let put = |inside| Change::PutInside { container, inside };

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use kleene_model::addr::AddressRequest;
 use kleene_model::api::EndPointConfig;
 use kleene_model::{
-    Container, ContainerId, Driver, Dual, Endpoint, EndpointId, Family, LinkName, Network,
-    NetworkType, Refusal, RoutedCable, RunState, matrix,
+    Container, ContainerId, Driver, Dual, Endpoint, EndpointId, EndpointOptions, Family, LinkName,
+    Network, NetworkType, Refusal, RoutedCable, RunState, matrix,
 };
 
 use crate::command::Outcome;
@@ -27,7 +27,8 @@ impl<H: Host, S: Store> Engine<H, S> {
         config: &EndPointConfig,
         given: &mut Given<'_>,
     ) -> Result<Outcome, Refusal> {
-        let EndPointConfig { container, network, ip_address, ip_address6 } = config;
+        let EndPointConfig { container, network, ip_address, ip_address6, mac, mtu, priority } =
+            config;
         let container = Arc::clone(lookup::container(&self.state, container)?);
         let network = Arc::clone(lookup::network(&self.state, network)?);
         matrix::connect(container.driver, network.kind)?;
@@ -53,6 +54,9 @@ impl<H: Host, S: Store> Engine<H, S> {
             address.map(|address| (next, address))
         };
         let (mut next, address) = reserve(&self.state)?;
+        let priority = priority.unwrap_or(0);
+        let options =
+            EndpointOptions::parse(container.driver, &address, mac.as_deref(), *mtu, priority)?;
         if container.run.has_network() {
             self.borrow_for(&container, &[(network.id, address)])?;
             (next, _) = reserve(&self.state)?;
@@ -66,6 +70,7 @@ impl<H: Host, S: Store> Engine<H, S> {
             address,
             order,
             cable: None,
+            options,
         }));
         if container.run.has_network() {
             self.plug_live(&mut next, &container, id);

@@ -306,6 +306,7 @@ impl Planner<'_> {
                     inner: LinkName::cable_container(number),
                     host_mac: endpoint.host_mac(),
                     inner_mac: endpoint.container_mac(),
+                    mtu: endpoint.options.mtu,
                     container: endpoint.container,
                 },
                 mark: self.mark(Owner::Endpoint(endpoint.id)),

@@ -55,7 +55,15 @@ impl Planner<'_> {
             self.routed_cable(container.id, cable, changes);
         }
         let id = container.id;
-        for inside in desired.iter().filter(|inside| !known.contains(*inside)) {
+        // Mirrors follow the host, not us: before an address comes, that of its
+        // interface may have gone with one of before, or not have come yet.
+        let shown = |inside: &Inside| match inside {
+            Inside::Mirror { link } => !desired
+                .difference(&known)
+                .any(|new| matches!(new, Inside::Address { link: on, .. } if on == link)),
+            _ => true,
+        };
+        for inside in desired.iter().filter(|inside| !(known.contains(*inside) && shown(inside))) {
             changes.push(Change::PutInside { container: id, inside: inside.clone() });
         }
         for inside in known.iter().rev().filter(|inside| is_surplus(inside, &desired)) {
@@ -97,6 +105,7 @@ impl Planner<'_> {
                     inner: cable.inner.clone(),
                     host_mac: RoutedCable::host_mac(container),
                     inner_mac: RoutedCable::container_mac(container),
+                    mtu: None,
                     container,
                 },
                 mark: self.mark(owner),
@@ -126,9 +135,11 @@ impl Planner<'_> {
                 inside.insert(Inside::Meet { link: inner.clone(), family });
                 inside.insert(Inside::Address { link: link.clone(), addr: *addr });
                 let out = self.default_route(endpoint, family);
-                let everywhere = out.then(|| (anywhere(family), self.actual.uplink(family).mtu));
+                let own = endpoint.options.mtu;
+                let uplink = least(own, self.actual.uplink(family).mtu);
+                let everywhere = out.then(|| (anywhere(family), uplink));
                 let subnet = network.subnet.get(family).map(kleene_model::Subnet::net);
-                let subnet = subnet.map(|subnet| (subnet, self.wire_mtu(network)));
+                let subnet = subnet.map(|subnet| (subnet, least(own, self.wire_mtu(network))));
                 for (destination, mtu) in everywhere.into_iter().chain(subnet) {
                     let (link, source) = (inner.clone(), *addr);
                     inside.insert(Inside::Route { destination, link, source, mtu });
@@ -167,14 +178,10 @@ impl Planner<'_> {
         carries.or_else(first).and_then(|endpoint| *endpoint.address.get(family))
     }
 
-    /// Whether this endpoint carries its container's default route: the first
-    /// connected one whose network is not internal.
+    /// Whether this endpoint carries its container's default route.
     fn default_route(&self, endpoint: &Endpoint, family: Family) -> bool {
-        let first = self.desired.endpoints_of(endpoint.container).find(|candidate| {
-            candidate.address.get(family).is_some()
-                && self.desired.network(candidate.network).is_some_and(|n| !n.internal)
-        });
-        first.is_some_and(|first| first.id == endpoint.id)
+        let carrier = self.desired.carrier(endpoint.container, family);
+        carrier.is_some_and(|carrier| carrier.id == endpoint.id)
     }
 
     /// What addresses stand on, kind by kind, so that each kind goes to the
@@ -286,6 +293,11 @@ const FALLBACK: u8 = 3;
 const STEER: u8 = 4;
 
 const LOOPBACK: &str = "lo";
+
+/// The smaller of two limits, where there are any.
+fn least(one: Option<u32>, other: Option<u32>) -> Option<u32> {
+    one.into_iter().chain(other).min()
+}
 
 fn anywhere(family: Family) -> IpNet {
     let zero = family.address(0);

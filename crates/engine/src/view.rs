@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use kleene_model::api;
 use kleene_model::{
-    Container, Driver, Endpoint, Execution, ExecutionState, Gateway, Image, Nat, Network, Refusal,
+    Container, Driver, Dual, Endpoint, EndpointOptions, Execution, ExecutionState, Gateway, Image,
+    Nat, Network, Refusal,
 };
 
 use crate::health::Health;
@@ -71,6 +72,10 @@ fn network(network: &Network) -> api::Network {
 fn endpoint(state: &State, endpoint: &Endpoint) -> api::EndPoint {
     let address = endpoint.address.map(|_, a| a.map(|a| a.to_string()).unwrap_or_default());
     let vnet = state.container(endpoint.container).is_some_and(|c| c.driver == Driver::Vnet);
+    let EndpointOptions { mac, mtu, priority } = endpoint.options;
+    let carries = Dual::from_fn(|family| {
+        state.carrier(endpoint.container, family).is_some_and(|c| c.id == endpoint.id)
+    });
     api::EndPoint {
         id: endpoint.id.to_string(),
         network_id: endpoint.network.to_string(),
@@ -78,6 +83,11 @@ fn endpoint(state: &State, endpoint: &Endpoint) -> api::EndPoint {
         epair: endpoint.cable.filter(|_| vnet).map(|number| format!("epair{number}")),
         ip_address: address.v4,
         ip_address6: address.v6,
+        mac: mac.map(|mac| mac.to_string()),
+        mtu,
+        priority,
+        default_route: carries.v4,
+        default_route6: carries.v6,
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use kleene_model::{
-    Borrowed, Container, ContainerId, Driver, Family, LinkName, NetworkId, NetworkType,
+    Borrowed, Container, ContainerId, Driver, Endpoint, Family, LinkName, NetworkId, NetworkType,
 };
 
 use crate::state::State;
@@ -57,16 +57,35 @@ impl State {
         self.networks().any(|network| network.linked.iter().any(|linked| linked.link == *link))
     }
 
+    /// The endpoints of a container, the one first that shall rather carry its
+    /// default route: by priority, then in the order of connection.
+    pub(crate) fn by_priority(&self, container: ContainerId) -> Vec<&Arc<Endpoint>> {
+        let mut endpoints: Vec<_> = self.endpoints_of(container).collect();
+        endpoints.sort_by_key(|endpoint| std::cmp::Reverse(endpoint.options.priority));
+        endpoints
+    }
+
+    /// The endpoint that carries a container's default route: the first whose
+    /// network is not internal and, where the container needs one, has a gateway.
+    #[must_use]
+    pub fn carrier(&self, id: ContainerId, family: Family) -> Option<&Arc<Endpoint>> {
+        let needs_gateway = self.container(id).is_some_and(|c| c.driver == Driver::Vnet);
+        self.by_priority(id).into_iter().find(|endpoint| {
+            let network = self.network(endpoint.network);
+            let leads_out = network.is_some_and(|network| {
+                let gateway = network.gateway_address(family).is_some();
+                !network.internal && (gateway || !needs_gateway)
+            });
+            endpoint.address.get(family).is_some() && leads_out
+        })
+    }
+
     /// Over which cable, to which gateway a `vnet` container's default route
-    /// leads: by the first connected network that is not internal and has a
-    /// gateway.
+    /// leads.
     #[must_use]
     pub fn way_out(&self, container: ContainerId, family: Family) -> Option<(u32, IpAddr)> {
-        self.endpoints_of(container).find_map(|endpoint| {
-            let network = self.network(endpoint.network)?;
-            (*endpoint.address.get(family))?;
-            let via = network.gateway_address(family).filter(|_| !network.internal)?;
-            endpoint.cable.map(|cable| (cable, via))
-        })
+        let carrier = self.carrier(container, family)?;
+        let via = self.network(carrier.network)?.gateway_address(family)?;
+        carrier.cable.map(|cable| (cable, via))
     }
 }

@@ -357,6 +357,21 @@ impl fmt::Display for Subnet {
 pub struct MacAddress(pub [u8; 6]);
 
 impl MacAddress {
+    /// Reads an address as `02:00:00:00:00:01`: that of one interface, so neither
+    /// a group's nor all zero.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 6];
+        let mut parts = text.split(':');
+        for byte in &mut bytes {
+            let hex = |part: &&str| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit());
+            let part = parts.next().filter(hex)?;
+            *byte = u8::from_str_radix(part, 16).ok()?;
+        }
+        let whole = parts.next().is_none() && bytes != [0; 6] && bytes[0] & 1 == 0;
+        whole.then_some(Self(bytes))
+    }
+
     /// A locally administered unicast address made of an object's id, so that
     /// an object keeps its address over restarts without our storing one.
     /// `variant` (0 to 63) tells apart several interfaces of one object.
@@ -420,6 +435,18 @@ impl AddressRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hardware_addresses_are_read_strictly() {
+        let mac = MacAddress::parse("02:00:5e:00:0A:ff").expect("an address");
+        assert_eq!(mac.to_string(), "02:00:5e:00:0a:ff");
+        let bad = ["", "02:00:5e:00:0a", "02:00:5e:00:0a:ff:00", "2:0:5e:0:a:ff", "02005e000aff"];
+        for bad in
+            bad.into_iter().chain(["01:00:5e:00:00:01", "00:00:00:00:00:00", "+2:00:5e:00:0a:ff"])
+        {
+            assert_eq!(MacAddress::parse(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn pools_are_cut_in_order() {

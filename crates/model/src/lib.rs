@@ -25,6 +25,8 @@ pub use id::{ContainerId, EndpointId, ExecId, ImageId, NetworkId};
 pub use image::Image;
 pub use jail::Jail;
 pub use name::{ContainerName, InstanceName, LinkName, NetworkName};
-pub use network::{Borrowed, Endpoint, Gateway, Linked, Nat, Network, NetworkType, RoutedCable};
+pub use network::{
+    Borrowed, Endpoint, EndpointOptions, Gateway, Linked, Nat, Network, NetworkType, RoutedCable,
+};
 pub use operation::Operation;
 pub use refusal::{Code, Refusal};

@@ -135,6 +135,13 @@ impl LinkName {
     pub fn cable_container(number: u32) -> Self {
         Self(format!("epair{}b", number % 1_000_000_000))
     }
+
+    /// Whether it is the name of a container's end of a cable.
+    #[must_use]
+    pub fn is_cable_container(&self) -> bool {
+        let number = self.0.strip_prefix("epair").and_then(|rest| rest.strip_suffix('b'));
+        number.is_some_and(|n| !n.is_empty() && n.bytes().all(|digit| digit.is_ascii_digit()))
+    }
 }
 
 name_type!(

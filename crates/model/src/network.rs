@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::addr::{Dual, Family, MacAddress, Subnet};
+use crate::container::Driver;
 use crate::id::{ContainerId, EndpointId, NetworkId};
 use crate::name::{LinkName, NetworkName};
 use crate::refusal::Refusal;
@@ -204,13 +205,67 @@ pub struct Endpoint {
     pub order: u32,
     /// The number N of its cable `epairNa`/`epairNb` while it has one.
     pub cable: Option<u32>,
+    /// What was asked for besides.
+    #[serde(default)]
+    pub options: EndpointOptions,
+}
+
+/// What may be asked for of an endpoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointOptions {
+    /// The MAC address of the container's end of a `vnet` cable.
+    pub mac: Option<MacAddress>,
+    /// The largest packet, in bytes.
+    pub mtu: Option<u32>,
+    /// The higher, the rather it carries the default route.
+    pub priority: i32,
+}
+
+impl EndpointOptions {
+    /// The smallest MTU: of IPv4 (RFC 791), and of IPv6 (RFC 8200).
+    const MTU_MIN: Dual<u32> = Dual { v4: 68, v6: 1280 };
+    /// The largest packet that IP knows without extensions.
+    const MTU_MAX: u32 = 65_535;
+
+    /// Checks what was asked for, for an endpoint with addresses of these
+    /// families.
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidRequest`], [`Refusal::Unsupported`] for a MAC address of
+    /// a driver whose endpoints have none.
+    pub fn parse(
+        driver: Driver,
+        address: &Dual<Option<IpAddr>>,
+        mac: Option<&str>,
+        mtu: Option<u32>,
+        priority: i32,
+    ) -> Result<Self, Refusal> {
+        let invalid = |why: String| Refusal::InvalidRequest { why };
+        if mac.is_some() && driver != Driver::Vnet {
+            let what =
+                format!("a MAC address of its own for a container with the '{driver}' driver");
+            return Err(Refusal::unsupported(what));
+        }
+        let mac = mac.map(|text| {
+            MacAddress::parse(text)
+                .ok_or_else(|| invalid(format!("'{text}' is no MAC address of an interface")))
+        });
+        for (family, _) in address.present() {
+            let (least, most) = (*Self::MTU_MIN.get(family), Self::MTU_MAX);
+            if mtu.is_some_and(|mtu| mtu < least || mtu > most) {
+                let family = family.protocol();
+                return Err(invalid(format!("the mtu must be {least} to {most} for {family}")));
+            }
+        }
+        Ok(Self { mac: mac.transpose()?, mtu, priority })
+    }
 }
 
 impl Endpoint {
     /// The MAC address of the container's end of the cable.
     #[must_use]
     pub fn container_mac(&self) -> MacAddress {
-        MacAddress::from_id(self.id.bytes(), 1)
+        self.options.mac.unwrap_or_else(|| MacAddress::from_id(self.id.bytes(), 1))
     }
 
     /// The MAC address of the host's end of the cable.

@@ -1,12 +1,13 @@
 //! `container create`, and what `run` shares with it.
 
+use clap_complete::engine::ArgValueCompleter;
 use kleene_model::Driver;
 use kleene_model::api::{AUTO, ContainerConfig, EndPointConfig};
 
 use crate::client::{ApiError, Client};
 use crate::failure::Failure;
 use crate::ui::Ui;
-use crate::{mounts, names, ports};
+use crate::{completion, mounts, names, ports};
 
 /// How often a name is invented before its being taken is an error.
 const NAME_TRIES: u32 = 8;
@@ -17,7 +18,10 @@ pub(crate) struct CreateArgs {
     #[command(flatten)]
     pub(super) options: ContainerOptions,
     /// Image, and the command with its arguments in place of the image's
-    #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE [COMMAND]")]
+    #[arg(
+        required = true, trailing_var_arg = true, value_name = "IMAGE [COMMAND]",
+        add = ArgValueCompleter::new(completion::image_then_command)
+    )]
     pub(super) words: Vec<String>,
 }
 
@@ -46,10 +50,10 @@ pub(crate) struct ContainerOptions {
     #[arg(long, default_value = "no", value_name = "POLICY")]
     restart: String,
     /// Network driver: ipnet, host, vnet or disabled [default: host, with a network ipnet]
-    #[arg(short = 'l', long)]
+    #[arg(short = 'l', long, add = ArgValueCompleter::new(completion::drivers))]
     driver: Option<String>,
     /// Connect it to this network
-    #[arg(short, long)]
+    #[arg(short, long, add = ArgValueCompleter::new(completion::networks))]
     network: Option<String>,
     /// IPv4 address in the network [default: a free one]
     #[arg(long, requires = "network")]
@@ -97,6 +101,7 @@ impl Plan {
             network,
             ip_address: options.ip.unwrap_or_else(auto),
             ip_address6: options.ip6.unwrap_or_else(auto),
+            ..EndPointConfig::default()
         });
         Ok(Self { config, network })
     }

@@ -2,9 +2,11 @@
 //! exists.
 
 use clap::builder::NonEmptyStringValueParser;
+use clap_complete::engine::ArgValueCompleter;
 
 use super::run::EXIT_CODES;
 use crate::client::Client;
+use crate::completion;
 use crate::execution::{Execution, IoArgs};
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
@@ -26,7 +28,10 @@ pub(crate) struct ExecArgs {
     #[arg(short, long, default_value = "", hide_default_value = true, value_name = "DIRECTORY")]
     workdir: String,
     /// Container, and the command with its arguments in place of the container's
-    #[arg(required = true, trailing_var_arg = true, value_name = "CONTAINER [COMMAND]")]
+    #[arg(
+        required = true, trailing_var_arg = true, value_name = "CONTAINER [COMMAND]",
+        add = ArgValueCompleter::new(completion::container_then_command)
+    )]
     words: Vec<String>,
 }
 
@@ -37,7 +42,10 @@ pub(crate) struct StartArgs {
     #[command(flatten)]
     io: IoArgs,
     /// Containers to start
-    #[arg(required = true, value_parser = NonEmptyStringValueParser::new())]
+    #[arg(
+        required = true, value_parser = NonEmptyStringValueParser::new(),
+        add = ArgValueCompleter::new(completion::containers)
+    )]
     containers: Vec<String>,
 }
 
@@ -48,7 +56,10 @@ pub(crate) struct RestartArgs {
     #[arg(short, long, value_name = "SECONDS")]
     timeout: Option<u32>,
     /// Containers to restart
-    #[arg(required = true, value_parser = NonEmptyStringValueParser::new())]
+    #[arg(
+        required = true, value_parser = NonEmptyStringValueParser::new(),
+        add = ArgValueCompleter::new(completion::containers)
+    )]
     containers: Vec<String>,
 }
 

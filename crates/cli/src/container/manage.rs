@@ -1,9 +1,11 @@
 //! `container stop`, `rm`, `rename` and `update`.
 
 use clap::builder::NonEmptyStringValueParser;
+use clap_complete::engine::ArgValueCompleter;
 
 use crate::api::ContainerChanges;
 use crate::client::{ApiError, Client};
+use crate::completion;
 use crate::failure::Failure;
 use crate::output;
 use crate::ui::Ui;
@@ -15,7 +17,10 @@ pub(crate) struct StopArgs {
     #[arg(short, long, value_name = "SECONDS")]
     timeout: Option<u32>,
     /// Containers to stop
-    #[arg(required = true, value_parser = NonEmptyStringValueParser::new())]
+    #[arg(
+        required = true, value_parser = NonEmptyStringValueParser::new(),
+        add = ArgValueCompleter::new(completion::running_containers)
+    )]
     containers: Vec<String>,
 }
 
@@ -26,14 +31,20 @@ pub(crate) struct RmArgs {
     #[arg(short, long)]
     force: bool,
     /// Containers to remove
-    #[arg(required = true, value_parser = NonEmptyStringValueParser::new())]
+    #[arg(
+        required = true, value_parser = NonEmptyStringValueParser::new(),
+        add = ArgValueCompleter::new(completion::containers)
+    )]
     containers: Vec<String>,
 }
 
 /// `container rename`
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct RenameArgs {
-    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    #[arg(
+        value_parser = NonEmptyStringValueParser::new(),
+        add = ArgValueCompleter::new(completion::containers)
+    )]
     container: String,
     new_name: String,
 }
@@ -63,7 +74,10 @@ pub(crate) struct UpdateArgs {
     #[arg(long, value_name = "POLICY")]
     restart: Option<String>,
     /// Container, and the command with its arguments in place of the one it had
-    #[arg(required = true, trailing_var_arg = true, value_name = "CONTAINER [COMMAND]")]
+    #[arg(
+        required = true, trailing_var_arg = true, value_name = "CONTAINER [COMMAND]",
+        add = ArgValueCompleter::new(completion::container_then_command)
+    )]
     words: Vec<String>,
 }
 

@@ -10,11 +10,11 @@ pub(crate) use create::CreateArgs;
 pub(crate) use exec::{ExecArgs, RestartArgs, StartArgs};
 pub(crate) use manage::{RenameArgs, RmArgs, StopArgs, UpdateArgs};
 pub(crate) use run::RunArgs;
-pub(crate) use show::{LogsArgs, LsArgs};
+pub(crate) use show::{InspectContainerArgs, LogsArgs, LsArgs};
 
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::output::{self, InspectArgs, PruneArgs};
+use crate::output::{self, PruneArgs};
 use crate::ui::Ui;
 
 /// Verbs of containers.
@@ -35,7 +35,7 @@ pub(crate) enum ContainerCommand {
     /// List containers
     Ls(LsArgs),
     /// Display detailed information on a container
-    Inspect(InspectArgs),
+    Inspect(InspectContainerArgs),
     /// Remove containers
     Rm(RmArgs),
     /// Remove all stopped containers that are not persistent
@@ -61,7 +61,7 @@ pub(crate) async fn dispatch(
         ContainerCommand::Restart(args) => exec::restart(ui, client, args).await,
         ContainerCommand::Exec(args) => exec::exec(ui, client, args).await,
         ContainerCommand::Ls(args) => show::ls(ui, client, args).await,
-        ContainerCommand::Inspect(args) => output::inspect(ui, client, "containers", &args).await,
+        ContainerCommand::Inspect(args) => show::inspect(ui, client, args).await,
         ContainerCommand::Rm(args) => manage::rm(ui, client, args).await,
         ContainerCommand::Prune(args) => {
             let warning = "WARNING! This will remove all stopped containers.";

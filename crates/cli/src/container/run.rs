@@ -1,8 +1,11 @@
 //! `container run`
 
+use clap_complete::engine::ArgValueCompleter;
+
 use super::create::{self, ContainerOptions, Plan};
 use super::manage;
 use crate::client::Client;
+use crate::completion;
 use crate::execution::{Execution, IoArgs};
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
@@ -23,7 +26,10 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     rm: bool,
     /// Image, and the command with its arguments in place of the image's
-    #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE [COMMAND]")]
+    #[arg(
+        required = true, trailing_var_arg = true, value_name = "IMAGE [COMMAND]",
+        add = ArgValueCompleter::new(completion::image_then_command)
+    )]
     words: Vec<String>,
 }
 

@@ -1,18 +1,22 @@
 //! `container ls` and `logs`.
 
 use clap::builder::NonEmptyStringValueParser;
+use clap_complete::engine::ArgValueCompleter;
 use http_body_util::BodyExt;
 use jiff::Timestamp;
-use kleene_model::api::ContainerSummary;
+use kleene_model::api::{
+    ContainerInspect, ContainerSummary, EndPoint, MountPoint, Network, NetworkInspect,
+};
 
 use crate::api::LogQuery;
-use crate::client::{ApiError, Client};
-use crate::durations;
+use crate::client::{ApiError, Client, parse};
 use crate::failure::Failure;
-use crate::output::{self, Columns, ListArgs};
+use crate::filter::{self, Filter, Key, Named};
+use crate::output::{self, Columns, InspectOutput, ListArgs};
 use crate::stdio::Output;
 use crate::table;
 use crate::ui::Ui;
+use crate::{completion, details, durations};
 
 /// `container ls`
 #[derive(Debug, Clone, clap::Args)]
@@ -22,6 +26,58 @@ pub(crate) struct LsArgs {
     all: bool,
     #[command(flatten)]
     list: ListArgs,
+    /// Show only what passes: id, name, driver, status, image, network or persist; may be repeated
+    #[arg(
+        short = 'f', long = "filter", value_name = "KEY=VALUE",
+        value_parser = filter::parse::<ContainerKey>,
+        add = ArgValueCompleter::new(completion::filter::<ContainerKey>)
+    )]
+    filters: Vec<Filter<ContainerKey>>,
+}
+
+/// What containers are filtered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ContainerKey {
+    Id,
+    Name,
+    Driver,
+    Status,
+    Image,
+    Network,
+    Persist,
+}
+
+impl Key for ContainerKey {
+    fn values(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::Driver => Some(&["ipnet", "vnet", "host", "disabled"]),
+            Self::Status => Some(&["running", "stopped"]),
+            Self::Persist => Some(&["true", "false"]),
+            Self::Id | Self::Name | Self::Image | Self::Network => None,
+        }
+    }
+
+    fn named(self) -> Option<Named> {
+        match self {
+            Self::Name => Some(Named::Container),
+            Self::Image => Some(Named::Image),
+            Self::Network => Some(Named::Network),
+            Self::Id | Self::Driver | Self::Status | Self::Persist => None,
+        }
+    }
+}
+
+/// `container inspect`
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct InspectContainerArgs {
+    /// Its name, or the beginning of its id
+    #[arg(
+        value_parser = NonEmptyStringValueParser::new(),
+        add = ArgValueCompleter::new(completion::containers)
+    )]
+    container: String,
+    #[command(flatten)]
+    how: InspectOutput,
 }
 
 /// `container logs`
@@ -36,14 +92,113 @@ pub(crate) struct LogsArgs {
     /// Put the time before each line
     #[arg(short, long)]
     timestamps: bool,
-    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    #[arg(
+        value_parser = NonEmptyStringValueParser::new(),
+        add = ArgValueCompleter::new(completion::containers)
+    )]
     container: String,
 }
 
 pub(super) async fn ls(ui: &mut Ui, client: &Client, args: LsArgs) -> Result<u8, Failure> {
-    let path = if args.all { "/containers/list?all=true" } else { "/containers/list" };
-    let listed = client.list::<ContainerSummary>(path).await?;
+    // Whoever asks for stopped ones wants to see them.
+    let stopped = args.filters.iter().any(|f| f.key == ContainerKey::Status);
+    let all = args.all || stopped;
+    let path = if all { "/containers/list?all=true" } else { "/containers/list" };
+    let mut listed = client.list::<ContainerSummary>(path).await?;
+    if !args.filters.is_empty() {
+        let members = members(client, &args.filters).await?;
+        listed.retain(|summary| passes(&args.filters, summary, &members))?;
+    }
     output::list(ui, &args.list, &listed, &COLUMNS)
+}
+
+/// The containers of each network that is filtered by.
+async fn members(
+    client: &Client,
+    filters: &[Filter<ContainerKey>],
+) -> Result<Vec<(String, Vec<String>)>, Failure> {
+    let mut members = Vec::new();
+    for filter in filters.iter().filter(|filter| filter.key == ContainerKey::Network) {
+        let text = client.inspect("networks", &filter.value).await?;
+        let endpoints = parse::<NetworkInspect>(&text)?.network_endpoints.into_iter();
+        members.push((filter.value.clone(), endpoints.map(|e| e.container_id).collect()));
+    }
+    Ok(members)
+}
+
+fn passes(
+    filters: &[Filter<ContainerKey>],
+    summary: &ContainerSummary,
+    members: &[(String, Vec<String>)],
+) -> bool {
+    let container = &summary.container;
+    filter::passes(filters, |key, value| match key {
+        ContainerKey::Id => container.id.starts_with(value),
+        ContainerKey::Name => filter::like(value, &container.name),
+        ContainerKey::Driver => container.network_driver.to_string() == value,
+        ContainerKey::Status => details::status(container.running) == value,
+        ContainerKey::Image => {
+            crate::image::is_named(value, &summary.image_name, &summary.image_tag)
+                || (!value.is_empty() && container.image_id.starts_with(value))
+        }
+        ContainerKey::Network => {
+            let mut of_network = members.iter().filter(|(network, _)| network == value);
+            of_network.any(|(_, containers)| containers.contains(&container.id))
+        }
+        ContainerKey::Persist => container.persist.to_string() == value,
+    })
+}
+
+pub(super) async fn inspect(
+    ui: &mut Ui,
+    client: &Client,
+    args: InspectContainerArgs,
+) -> Result<u8, Failure> {
+    let what = (args.container.as_str(), &args.how);
+    output::inspect(ui, client, "containers", what, async |ui, inspected: ContainerInspect| {
+        let networks = client.list::<Network>("/networks/list").await?.items;
+        print(ui, &inspected, &networks)
+    })
+    .await
+}
+
+/// One container, for people.
+fn print(ui: &mut Ui, inspected: &ContainerInspect, networks: &[Network]) -> Result<(), Failure> {
+    let container = &inspected.container;
+    details::print(
+        ui,
+        &[
+            ("id", container.id.clone()),
+            ("name", container.name.clone()),
+            ("image", container.image_id.clone()),
+            ("command", container.cmd.join(" ")),
+            ("user", container.user.clone()),
+            ("environment", container.env.join(" ")),
+            ("driver", container.network_driver.to_string()),
+            ("jail parameters", container.jail_param.join(" ")),
+            ("status", details::status(container.running).to_owned()),
+            ("persistent", details::yes(container.persist)),
+            ("created", container.created.clone()),
+        ],
+    )?;
+    let endpoint = |endpoint: &EndPoint| {
+        let network = networks.iter().find(|network| network.id == endpoint.network_id);
+        vec![
+            network.map_or_else(|| endpoint.network_id.clone(), |network| network.name.clone()),
+            endpoint.ip_address.clone(),
+            endpoint.ip_address6.clone(),
+            endpoint.epair.clone().unwrap_or_default(),
+            details::yes(endpoint.default_route || endpoint.default_route6),
+        ]
+    };
+    let rows = inspected.container_endpoints.iter().map(endpoint).collect();
+    details::print_table(ui, &["NETWORK", "IPV4", "IPV6", "CABLE", "DEFAULT"], rows)?;
+    let mount = |mount: &MountPoint| {
+        let access = if mount.read_only { "read-only" } else { "read-write" };
+        vec![mount.source.clone(), mount.destination.clone(), access.to_owned()]
+    };
+    let rows = inspected.container_mountpoints.iter().map(mount).collect();
+    details::print_table(ui, &["SOURCE", "DESTINATION", "ACCESS"], rows)
 }
 
 const COLUMNS: Columns<ContainerSummary> = Columns {

@@ -2,8 +2,11 @@
 //! tells it to.
 
 mod attached;
+mod completion;
 mod fake;
+mod forms;
 mod lists;
+mod picture;
 mod refused;
 mod terminal;
 

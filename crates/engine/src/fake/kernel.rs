@@ -221,7 +221,7 @@ impl Kernel {
     /// [`Errno::Exists`] for either end's name, [`Errno::NoEntry`] without the
     /// container's namespace.
     pub fn make_cable(&mut self, cable: &Cable, mark: &Mark) -> Done {
-        let Cable { purpose: _, host, inner, host_mac, inner_mac, container } = cable;
+        let Cable { purpose: _, host, inner, host_mac, inner_mac, mtu: _, container } = cable;
         let namespace = self.namespaces.get(container).ok_or(Errno::NoEntry)?;
         if namespace.links.contains_key(inner) {
             return Err(Errno::Exists);

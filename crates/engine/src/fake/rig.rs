@@ -365,6 +365,7 @@ fn endpoint(container: &str, network: &str, ip_address: &str) -> EndPointConfig 
         network: network.to_owned(),
         ip_address: ip_address.to_owned(),
         ip_address6: String::new(),
+        ..EndPointConfig::default()
     }
 }
 

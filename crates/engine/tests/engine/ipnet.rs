@@ -434,3 +434,83 @@ fn a_reboot_forgets_what_settings_were() {
     assert_eq!(rig.host.snapshot().settings.get(&setting).map(String::as_str), Some("1"));
     rig.check();
 }
+
+#[test]
+fn the_default_route_follows_the_priority() {
+    for driver in [Driver::Ipnet, Driver::Vnet] {
+        let mut rig = Rig::new();
+        for (name, third) in [("one", 1), ("two", 2), ("three", 3)] {
+            network(&mut rig, NetworkType::Bridge, name, third);
+        }
+        rig.container_of("site", driver);
+        let with = |network: &str, priority: i32| {
+            let mut config = Rig::endpoint_config("site", network, "<auto>");
+            config.priority = Some(priority);
+            Command::NetworkConnect(config)
+        };
+        let carrier = |rig: &Rig| {
+            let shown = view::container_inspect(&rig.state(), "site").expect("site");
+            let mut carriers = shown.container_endpoints.iter().filter(|e| e.default_route);
+            let network = carriers.next().expect("one carries it").network_id.clone();
+            assert!(carriers.next().is_none(), "and only one");
+            view::network_inspect(&rig.state(), &network).expect("network").network.name
+        };
+        let kernel_way = |rig: &Rig| {
+            let kernel = rig.host.snapshot();
+            let namespace = kernel.namespaces.values().next().expect("it runs").clone();
+            let v4 = kleene_model::Family::V4;
+            let own = namespace.defaults.get(&v4).map(|(_, via)| via.to_string());
+            let any = "0.0.0.0/0".parse().expect("net");
+            own.or_else(|| namespace.routes.get(&any).map(|(_, source, _)| source.to_string()))
+        };
+        rig.ok(with("one", 0));
+        rig.ok(with("two", 5));
+        rig.run("site", &["serve"]);
+        rig.check();
+        assert_eq!(carrier(&rig), "two", "{driver}");
+        assert!(kernel_way(&rig).expect("a way").starts_with("10.5.2."), "{driver}");
+        // Live, too; and back when it goes.
+        rig.ok(with("three", 9));
+        rig.check();
+        assert_eq!(carrier(&rig), "three", "{driver}");
+        assert!(kernel_way(&rig).expect("a way").starts_with("10.5.3."), "{driver}");
+        rig.ok(disconnect("three", "site"));
+        rig.check();
+        assert!(kernel_way(&rig).expect("a way").starts_with("10.5.2."), "{driver}");
+    }
+}
+
+#[test]
+fn endpoint_options_are_checked() {
+    let mut rig = host();
+    rig.container_of("own", Driver::Vnet);
+    let with = |container: &str, mac: Option<&str>, mtu: Option<u32>| {
+        let mut config = Rig::endpoint_config(container, "web", "<auto>");
+        config.ip_address6 = "<auto>".into();
+        (config.mac, config.mtu) = (mac.map(str::to_owned), mtu);
+        Command::NetworkConnect(config)
+    };
+    for (command, words) in [
+        (with("own", Some("x"), None), "'x' is no MAC address of an interface"),
+        (with("own", Some("01:00:5e:00:00:01"), None), "is no MAC address of an interface"),
+        (with("own", None, Some(1000)), "the mtu must be 1280 to 65535 for IPv6"),
+        (with("own", None, Some(70_000)), "the mtu must be 68 to 65535 for IPv4"),
+        (with("site", Some("02:00:00:00:00:01"), None), "unsupported: a MAC address of its own"),
+    ] {
+        let text = rig.refused(command).to_string();
+        assert!(text.contains(words), "{text}");
+    }
+    rig.ok(with("own", Some("02:00:00:00:00:01"), Some(1400)));
+    rig.ok(with("site", None, Some(1400)));
+    rig.run("own", &["serve"]);
+    rig.run("site", &["serve"]);
+    rig.check();
+    let mac = |rig: &Rig| {
+        let kernel = rig.host.snapshot();
+        let mut links = kernel.namespaces.into_values().flat_map(|n| n.links.into_values());
+        links.any(|link| link.mac.to_string() == "02:00:00:00:00:01")
+    };
+    assert!(mac(&rig));
+    let route = "route 10.5.1.0/24 over kleene1 from 10.5.1.3, mtu 1400";
+    assert!(inside(&rig).contains(route), "{:?}", inside(&rig));
+}

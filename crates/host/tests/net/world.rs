@@ -221,6 +221,7 @@ impl World {
         let number_byte = u8::try_from(number).expect("a small number");
         Cable {
             purpose: CableUse::Port,
+            mtu: None,
             host: LinkName::cable_host(number),
             inner: LinkName::cable_container(number),
             host_mac: mac(number_byte, 1),

@@ -120,7 +120,7 @@ pub struct NetworkHealth {
 }
 
 /// `POST /networks/connect`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndPointConfig {
     /// Container: id prefix or name.
     pub container: String,
@@ -132,6 +132,16 @@ pub struct EndPointConfig {
     /// IPv6 address: empty, `<auto>`, or an address.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub ip_address6: String,
+    /// The container's MAC address there, `vnet` only (ours).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+    /// The largest packet in bytes (ours).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+    /// Which network carries the default route: the one with the highest, among
+    /// those with the same the one connected first (ours; 0 if absent).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
 }
 
 /// An endpoint, as `inspect` shows it.
@@ -149,6 +159,21 @@ pub struct EndPoint {
     pub ip_address: String,
     /// IPv6 address or empty.
     pub ip_address6: String,
+    /// The MAC address that was asked for (ours).
+    #[serde(default)]
+    pub mac: Option<String>,
+    /// The MTU that was asked for (ours).
+    #[serde(default)]
+    pub mtu: Option<u32>,
+    /// Priority for the default route (ours).
+    #[serde(default)]
+    pub priority: i32,
+    /// Whether it carries the IPv4 default route of its container (ours).
+    #[serde(default)]
+    pub default_route: bool,
+    /// The same for IPv6 (ours).
+    #[serde(default)]
+    pub default_route6: bool,
 }
 
 /// An image.

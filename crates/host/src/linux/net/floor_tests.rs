@@ -49,6 +49,7 @@ impl Attachment {
         let addr = |text: String| text.parse().expect("an address");
         let cable = Cable {
             purpose: CableUse::Port,
+            mtu: None,
             host: LinkName::cable_host(u32::from(number)),
             inner: LinkName::cable_container(u32::from(number)),
             host_mac: MacAddress::from_id([0, 0, 0, 0, 0, number], 1),

@@ -89,22 +89,27 @@ impl Run<'_, '_> {
         let inner = self.inner.entry(container).or_default();
         inner.indexes.remove(from);
         inner.indexes.insert(to.clone(), index);
-        Ok(())
+        // The interface in whose place it stood is seen again.
+        self.shown_now(container, from).map(drop)
     }
 
-    /// Shows an interface of the host, where the view does not yet.
+    /// Shows an interface of the host, where the view does not yet, or shows
+    /// one of before.
     fn mirror(&mut self, container: ContainerId, link: &LinkName) -> Result<(), Failure> {
         self.flush()?;
-        if self.inner_index_if_there(container, link)?.is_some() {
-            return Ok(());
-        }
+        let shown = self.shown_now(container, link)?;
+        if shown { Ok(()) } else { Err(self.failure(NetError::NoLink(link.clone()))) }
+    }
+
+    /// Whether the host has it, and so the view.
+    fn shown_now(&mut self, container: ContainerId, link: &LinkName) -> Result<bool, Failure> {
         self.inner_socket(container)?;
         let socket = self.inner.get_mut(&container).and_then(|inner| inner.socket.as_mut());
         let shown = match socket {
             Some(socket) => view::show(&mut self.host.socket, socket, link),
             None => Err(NetError::NoNamespace(container)),
         };
-        if self.fail(shown)? { Ok(()) } else { Err(self.failure(NetError::NoLink(link.clone()))) }
+        self.fail(shown)
     }
 
     fn inner_index_if_there(

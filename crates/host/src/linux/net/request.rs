@@ -95,7 +95,7 @@ pub(super) fn make_cable(
     ];
     // No wire limits what goes over it: packets as large as on a loopback.
     let mtu = match cable.purpose {
-        CableUse::Port => None,
+        CableUse::Port => cable.mtu.map(LinkAttribute::Mtu),
         CableUse::Routed => Some(LinkAttribute::Mtu(ROUTED_MTU)),
     };
     peer.extend(mtu.clone());

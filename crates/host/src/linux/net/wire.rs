@@ -146,6 +146,9 @@ pub(in crate::linux) struct LinkRecord {
     pub(in crate::linux) name: Option<String>,
     pub(in crate::linux) kind: Option<String>,
     pub(in crate::linux) alias: Option<String>,
+    /// Index of the link at its other end, or below it, in whichever namespace
+    /// that is.
+    pub(in crate::linux) peer: Option<u32>,
     /// Index of the bridge, bond or VRF that it is a port of.
     pub(in crate::linux) master: Option<u32>,
     pub(in crate::linux) group: u32,
@@ -171,6 +174,7 @@ pub(in crate::linux) fn link(payload: &[u8]) -> Result<LinkRecord, Malformed> {
             1 => record.mac = <[u8; 6]>::try_from(value).ok().map(MacAddress),
             3 => record.name = text(value),
             4 => record.mtu = u32_at(value, 0).unwrap_or_default(),
+            5 => record.peer = u32_at(value, 0).filter(|index| *index != 0),
             10 => record.master = u32_at(value, 0).filter(|index| *index != 0),
             18 => {
                 let info = attributes(value).find(|(kind, _)| *kind == 1);

@@ -73,19 +73,20 @@ pub struct Done {
 /// # Errors
 /// When the kernel does not answer.
 pub fn interfaces() -> Result<Vec<Mirror>, HostError> {
-    let list = || {
-        let mut socket = Socket::open()?;
-        let mut links = socket.links()?;
-        // The mark of a cable comes with the message behind the one that
-        // makes it: a moment later it is there.
-        for _ in 0..2 {
-            if links.iter().any(may_become_cable) {
-                links = socket.links()?;
-            }
+    let listed = Socket::open().and_then(|mut socket| listed(&mut socket));
+    listed.map_err(error::host("list the host's interfaces"))
+}
+
+/// The same over a socket of the host.
+fn listed(host: &mut Socket) -> Result<Vec<Mirror>, NetError> {
+    let mut links = host.links()?;
+    // The mark of a cable comes with the message behind the one that makes it:
+    // a moment later it is there.
+    for _ in 0..2 {
+        if links.iter().any(may_become_cable) {
+            links = host.links()?;
         }
-        Ok(links)
-    };
-    let links = list().map_err(error::host("list the host's interfaces"))?;
+    }
     let mut mirrors: Vec<Mirror> = links.iter().filter_map(mirror).collect();
     mirrors.sort();
     Ok(mirrors)
@@ -154,22 +155,22 @@ pub fn allow_ping(netns: BorrowedFd<'_>) -> Result<(), HostError> {
     enter(netns, || settings::write(GROUPS, "0\t2147483647")).map_err(error::host("allow ping"))
 }
 
-/// Shows one interface of the host at once; `false` when the host has none of
-/// that name that views show.
+/// Shows one interface of the host, and not one of before that had its name;
+/// `false` when the host has none of that name that views show. The view may be
+/// brought up to date by somebody else meanwhile.
 pub(in crate::linux) fn show(
     host: &mut Socket,
     inside: &mut Socket,
     link: &LinkName,
 ) -> Result<bool, NetError> {
     let found = host.link(Which::Name(link))?;
-    let Some(mirror) = found.as_ref().and_then(mirror) else { return Ok(false) };
-    let kind = Kind::best(inside)?;
-    let requests = Step::Make { index: mirror.index, mirror }.requests(kind);
-    let requests: Vec<&Request> = requests.iter().collect();
-    for verdict in inside.batch(&requests)? {
-        verdict?;
+    let Some(wanted) = found.as_ref().and_then(mirror) else { return Ok(false) };
+    if inside.link(Which::Name(link))?.is_some_and(|there| there.index == wanted.index) {
+        return Ok(true);
     }
-    Ok(true)
+    let (kind, mirrors) = (Kind::best(inside)?, listed(host)?);
+    settle(inside, kind, &without(&mirrors, None), &mut Done::default())?;
+    Ok(inside.link(Which::Name(link))?.is_some())
 }
 
 fn furnish_as(

@@ -137,7 +137,8 @@ struct Matched<'a> {
 /// an interface whose index something else in the view has, it is the one by
 /// its name. Links that are no mirrors are left alone, and an interface that
 /// one of them shows, by its name, gets no mirror; nor does one whose index the
-/// inner end of a cable has.
+/// inner end of a cable has that is called like an interface: one of the two is
+/// about to be renamed.
 pub(super) fn plan(
     there: &[LinkRecord],
     addressed: &BTreeSet<u32>,
@@ -175,7 +176,11 @@ fn match_up<'a>(there: &'a [LinkRecord], wanted: &[&'a Mirror]) -> Matched<'a> {
     let (mirrors, others): (Vec<_>, Vec<_>) =
         there.iter().partition(|link| Kind::of(link).is_some());
     let stands = |mirror: &Mirror| {
-        let cable = |link: &LinkRecord| link.kind.as_deref() == Some("veth");
+        let cable = |link: &LinkRecord| {
+            let name = link.name.as_deref().and_then(|name| LinkName::parse(name).ok());
+            link.kind.as_deref() == Some("veth")
+                && !name.is_some_and(|name| name.is_cable_container())
+        };
         others.iter().any(|link| {
             is_called(link, &mirror.name) || (cable(link) && link.index == mirror.index)
         })

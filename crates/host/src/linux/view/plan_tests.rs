@@ -57,6 +57,17 @@ fn an_index_that_something_else_has_costs_only_the_index() {
 }
 
 #[test]
+fn an_interface_whose_cable_stepped_aside_is_seen_again() {
+    let wanted = [mirror("one0", 5)];
+    // Called like an interface, it is about to be renamed, as `one0` just was.
+    assert_eq!(steps(&[link("veth", "old0", 5)], &wanted), []);
+    let aside = link("veth", "epair7b", 5);
+    let expected = [Step::Make { mirror: wanted[0].clone(), index: 0 }];
+    assert_eq!(steps(std::slice::from_ref(&aside), &wanted), expected);
+    assert_eq!(steps(&[aside, link("ifb", "one0", 9)], &wanted), [], "and stays so");
+}
+
+#[test]
 fn a_mac_that_cannot_be_changed_costs_no_address() {
     let mut wanted = mirror("one0", 5);
     wanted.mac = Some(MacAddress([2, 0, 0, 0, 0, 9]));

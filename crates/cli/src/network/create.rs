@@ -1,33 +1,9 @@
-//! `klee network …`
+//! `network create`
 
 use clap::ArgAction;
-use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
+use clap::builder::BoolishValueParser;
 use kleene_model::NetworkType;
-use kleene_model::api::{AUTO, EndPointConfig, HOST_GATEWAY, Network, NetworkConfig};
-
-use crate::client::Client;
-use crate::failure::Failure;
-use crate::output::{self, Columns, InspectArgs, ListArgs, PruneArgs};
-use crate::ui::Ui;
-
-/// Verbs of networks.
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum NetworkCommand {
-    /// Create a network
-    Create(CreateNetworkArgs),
-    /// List networks
-    Ls(ListArgs),
-    /// Remove networks; connected containers are disconnected
-    Rm(RmNetworksArgs),
-    /// Display detailed information on a network
-    Inspect(InspectArgs),
-    /// Connect a container to a network
-    Connect(ConnectArgs),
-    /// Disconnect a container from a network
-    Disconnect(DisconnectArgs),
-    /// Remove all networks without connected containers
-    Prune(PruneArgs),
-}
+use kleene_model::api::{AUTO, HOST_GATEWAY, NetworkConfig};
 
 /// `network create`
 #[derive(Debug, Clone, clap::Args)]
@@ -80,74 +56,8 @@ enum TypeArg {
     Custom,
 }
 
-/// `network rm`
-#[derive(Debug, Clone, clap::Args)]
-pub(crate) struct RmNetworksArgs {
-    /// Networks to remove
-    #[arg(required = true, value_parser = NonEmptyStringValueParser::new())]
-    networks: Vec<String>,
-}
-
-/// `network connect`
-#[derive(Debug, Clone, clap::Args)]
-pub(crate) struct ConnectArgs {
-    /// IPv4 address [default: a free one]
-    #[arg(long)]
-    ip: Option<String>,
-    /// IPv6 address [default: a free one]
-    #[arg(long)]
-    ip6: Option<String>,
-    #[arg(value_parser = NonEmptyStringValueParser::new())]
-    network: String,
-    #[arg(value_parser = NonEmptyStringValueParser::new())]
-    container: String,
-}
-
-/// `network disconnect`
-#[derive(Debug, Clone, clap::Args)]
-pub(crate) struct DisconnectArgs {
-    #[arg(value_parser = NonEmptyStringValueParser::new())]
-    network: String,
-    #[arg(value_parser = NonEmptyStringValueParser::new())]
-    container: String,
-}
-
-pub(crate) async fn dispatch(
-    ui: &mut Ui,
-    client: &Client,
-    command: NetworkCommand,
-) -> Result<u8, Failure> {
-    match command {
-        NetworkCommand::Create(args) => {
-            let id = client.network_create(&config(args)).await?;
-            ui.data(&id)?;
-            Ok(0)
-        }
-        NetworkCommand::Ls(args) => {
-            let listed = client.list::<Network>("/networks/list").await?;
-            output::list(ui, &args, &listed, &COLUMNS)
-        }
-        NetworkCommand::Rm(args) => {
-            output::each(ui, &args.networks, async |name| client.network_remove(name).await).await
-        }
-        NetworkCommand::Inspect(args) => output::inspect(ui, client, "networks", &args).await,
-        NetworkCommand::Connect(args) => {
-            client.network_connect(&endpoint(args)).await?;
-            Ok(0)
-        }
-        NetworkCommand::Disconnect(args) => {
-            client.network_disconnect(&args.network, &args.container).await?;
-            Ok(0)
-        }
-        NetworkCommand::Prune(args) => {
-            let warning = "WARNING! This will remove all unused networks.";
-            output::prune(ui, client, &args, "networks", warning).await
-        }
-    }
-}
-
 /// What `create` asks the daemon for.
-fn config(args: CreateNetworkArgs) -> NetworkConfig {
+pub(super) fn config(args: CreateNetworkArgs) -> NetworkConfig {
     let kind = match args.kind {
         TypeArg::Loopback => NetworkType::Loopback,
         TypeArg::Bridge => NetworkType::Bridge,
@@ -182,31 +92,6 @@ fn config(args: CreateNetworkArgs) -> NetworkConfig {
     }
 }
 
-fn endpoint(args: ConnectArgs) -> EndPointConfig {
-    let ConnectArgs { ip, ip6, network, container } = args;
-    let auto = || AUTO.to_owned();
-    EndPointConfig {
-        container,
-        network,
-        ip_address: ip.unwrap_or_else(auto),
-        ip_address6: ip6.unwrap_or_else(auto),
-    }
-}
-
-const COLUMNS: Columns<Network> = Columns {
-    names: &["ID", "NAME", "TYPE", "SUBNET"],
-    id: |network| &network.id,
-    row: |network| {
-        let subnets = [network.subnet.as_str(), network.subnet6.as_str()];
-        vec![
-            network.id.clone(),
-            network.name.clone(),
-            network.kind.to_string(),
-            subnets.into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(" "),
-        ]
-    },
-};
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -215,16 +100,13 @@ mod tests {
 
     #[derive(Debug, Parser)]
     struct Typed {
-        #[command(subcommand)]
-        command: NetworkCommand,
+        #[command(flatten)]
+        args: CreateNetworkArgs,
     }
 
     fn created(line: &str) -> NetworkConfig {
         let words = line.split(' ').map(|word| if word == "''" { "" } else { word });
-        match Typed::try_parse_from(["network", "create"].into_iter().chain(words)) {
-            Ok(Typed { command: NetworkCommand::Create(args) }) => config(args),
-            other => panic!("{other:?}"),
-        }
+        config(Typed::try_parse_from(std::iter::once("create").chain(words)).unwrap().args)
     }
 
     #[test]
@@ -256,19 +138,5 @@ mod tests {
         assert_eq!(created("--nat-if em0 web").nat.as_deref(), Some("em0"));
         assert!(!created("--icc false web").icc && !created("--no-icc web").icc);
         assert!(created("--icc yes --internal web").internal);
-    }
-
-    #[test]
-    fn addresses_are_automatic_unless_typed() {
-        let connect = |words: &[&str]| match Typed::try_parse_from(words).unwrap().command {
-            NetworkCommand::Connect(args) => endpoint(args),
-            other => panic!("{other:?}"),
-        };
-        let auto = connect(&["network", "connect", "web", "site"]);
-        assert_eq!((auto.network.as_str(), auto.container.as_str()), ("web", "site"));
-        assert_eq!((auto.ip_address.as_str(), auto.ip_address6.as_str()), (AUTO, AUTO));
-        let typed =
-            connect(&["network", "connect", "--ip", "10.4.6.9", "--ip6", "", "web", "site"]);
-        assert_eq!((typed.ip_address.as_str(), typed.ip_address6.as_str()), ("10.4.6.9", ""));
     }
 }
