@@ -3,8 +3,13 @@
 
 use super::tool;
 use crate::error::{Result, WorldError};
+use crate::wait::poll;
 use crate::world::{FAR4, FAR6, OUTSIDE4, OUTSIDE6, WORLD4, WORLD6};
+use std::net::Ipv6Addr;
 use std::path::Path;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// Joins the network namespace of the caller with that of `holder`.
 pub(super) fn make(holder: u32) -> Result<()> {
@@ -38,5 +43,20 @@ pub(super) fn make(holder: u32) -> Result<()> {
     );
     tool(&["ip", "-batch", "-"], &ours)?;
     let holder = holder.to_string();
-    tool(&["nsenter", "-t", &holder, "-n", "ip", "-batch", "-"], &theirs)
+    tool(&["nsenter", "-t", &holder, "-n", "ip", "-batch", "-"], &theirs)?;
+    settle()
+}
+
+/// The kernel adds the route of an IPv6 address to itself some time after the
+/// address; a world is ready when it is what it will be.
+fn settle() -> Result<()> {
+    let path = Path::new("/proc/thread-self/net/ipv6_route");
+    let address: Ipv6Addr =
+        WORLD6.parse().map_err(|_| WorldError::Other(format!("no address: {WORLD6}")))?;
+    let route = format!("{:032x} 80 ", u128::from(address));
+    let there = poll(LIMIT, || {
+        let routes = std::fs::read_to_string(path).unwrap_or_default();
+        routes.lines().any(|line| line.starts_with(&route)).then_some(())
+    });
+    there.ok_or_else(|| WorldError::Other(format!("{WORLD6} is not there after {LIMIT:?}")))
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 #![allow(clippy::unwrap_used, reason = "a failed assumption fails the test")]
 
+pub(crate) mod net;
 pub(crate) mod websocket;
 
 use kleene_e2e::{Output, World};
