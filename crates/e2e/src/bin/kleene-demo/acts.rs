@@ -1,14 +1,14 @@
 //! The transcript.
 
+use crate::ask::{LIMIT, SITE, SITE6, curl, get, has_address, host, klee_path, links, settings};
 use crate::stage::Stage;
-use kleene_e2e::{Kleened, Output, Run, Snapshot, World};
-use serde_json::Value;
-use std::time::Duration;
+use crate::{ipnet, wires};
+use kleene_e2e::{Kleened, Run, Snapshot, WORLD4, WORLD6, World};
 
-const LIMIT: Duration = Duration::from_secs(10);
 const SUBNET: &str = "10.4.6.0/24";
+const SUBNET6: &str = "fd00:4:6::/64";
 const GATEWAY: &str = "10.4.6.1";
-const SITE: &str = "10.4.6.9";
+const GATEWAY6: &str = "fd00:4:6::1";
 
 /// Plays all acts; false when the daemon did not even come up.
 pub(crate) fn play(world: &World, stage: &mut Stage) -> bool {
@@ -18,30 +18,20 @@ pub(crate) fn play(world: &World, stage: &mut Stage) -> bool {
         kleened = Some(world.start_kleened(""));
     });
     let Some(kleened) = kleened else { return false };
-    let empty = world.snapshot();
+    let (empty, before) = (world.snapshot(), settings(world));
     network(world, stage);
     vnet_run(world, stage);
     site(world, stage);
     host_driver(world, stage);
+    ipnet::play(world, stage);
+    wires::play(world, stage);
     let kleened = refusals_and_restart(world, stage, kleened);
-    nothing_left(world, stage, &empty);
+    nothing_left(world, stage, &empty, &before);
     if stage.counts().1 > 0 {
         stage.heading("kleened's log");
         println!("{}", kleened.log());
     }
     true
-}
-
-/// The links of a kind, as the kernel tells them.
-fn links(world: &World, kind: &str) -> Vec<Value> {
-    let all = world.ip_json(["addr", "show"]);
-    let all = all.as_array().cloned().unwrap_or_default();
-    all.into_iter().filter(|link| link["linkinfo"]["info_kind"] == kind).collect()
-}
-
-fn has_address(link: &Value, address: &str) -> bool {
-    let list = link["addr_info"].as_array().cloned().unwrap_or_default();
-    list.iter().any(|one| one["local"] == address)
 }
 
 fn is_id(text: &str) -> bool {
@@ -50,15 +40,17 @@ fn is_id(text: &str) -> bool {
 
 fn network(world: &World, stage: &mut Stage) {
     stage.heading("A network is an object of its own: one interface on the host");
-    let output =
-        stage.klee(world, &["network", "create", "-t", "bridge", "--subnet", SUBNET, "web"]);
+    let create = ["network", "create", "-t", "bridge", "--subnet", SUBNET, "--subnet6", SUBNET6];
+    let output = stage.klee(world, &[&create[..], &["web"]].concat());
     stage.claim("bridge", "klee prints the network's id", || {
         assert!(is_id(&output.ok().first_line()), "{output}");
     });
-    stage.claim("bridge", "the kernel has one bridge, up, with the gateway's address", || {
+    stage.claim("bridge", "the kernel has one bridge, up, with the gateway's addresses", || {
         let bridges = links(world, "bridge");
         assert_eq!(bridges.len(), 1, "{bridges:?}");
-        assert!(has_address(&bridges[0], GATEWAY), "{bridges:?}");
+        for gateway in [GATEWAY, GATEWAY6] {
+            assert!(has_address(&bridges[0], gateway), "{bridges:?}");
+        }
         assert!(bridges[0]["flags"].to_string().contains("\"UP\""), "{bridges:?}");
     });
     stage.claim("mark", "it carries our mark", || {
@@ -67,7 +59,7 @@ fn network(world: &World, stage: &mut Stage) {
     });
     let inspected = stage.klee(world, &["network", "inspect", "web"]);
     stage.claim("bridge", "inspect tells the same", || {
-        inspected.ok().says(SUBNET).says("bridge");
+        inspected.ok().says(SUBNET).says(SUBNET6).says("bridge");
     });
 }
 
@@ -82,7 +74,7 @@ fn vnet_run(world: &World, stage: &mut Stage) {
         let links: Vec<_> =
             names.iter().filter(|name| **name == "lo" || name.contains('@')).collect();
         assert_eq!(links.len(), 2, "{output}");
-        output.says("127.0.0.1/8").says("epair0b").says("10.4.6.2/24");
+        output.says("127.0.0.1/8").says("epair0b").says("10.4.6.2/24").says("fd00:4:6::2/64");
         assert!(!output.contains("192.0.2.2"), "the host's address is visible: {output}");
     });
     stage.claim("closing", "klee tells how it ended", || {
@@ -103,22 +95,21 @@ fn vnet_run(world: &World, stage: &mut Stage) {
     });
 }
 
-fn get(world: &World, address: &str) -> Output {
-    let url = format!("http://{address}/etc/passwd");
-    world.run(["curl", "-s", "-f", "-m", "2", &url])
-}
-
 fn site(world: &World, stage: &mut Stage) {
     stage.heading("A service in the background");
-    let run = ["run", "-d", "-l", "vnet", "-n", "web", "--ip", SITE, "--name", "site", "host-usr"];
+    let run = ["run", "-d", "-l", "vnet", "-n", "web", "--ip", SITE, "--ip6", SITE6];
+    let run = [&run[..], &["--name", "site", "host-usr"]].concat();
     let serve = ["busybox", "httpd", "-f", "-v", "-p", "80", "-h", "/"];
     let started = stage.klee(world, &[&run[..], &serve[..]].concat());
     stage.claim("detached", "klee comes back at once", || {
         assert!(is_id(&started.ok().first_line()), "{started}");
     });
-    stage.claim("host-to-vnet", "the host reaches it at the address that was asked for", || {
-        world.wait_until(LIMIT, "an answer of the site", || get(world, SITE).status == Some(0));
-        get(world, SITE).ok().says("root:");
+    stage.claim("host-to-vnet", "the host reaches it at the addresses that were asked for", || {
+        for address in [SITE, SITE6] {
+            let up = || get(world, address).status == Some(0);
+            world.wait_until(LIMIT, "an answer of the site", up);
+            get(world, address).ok().says("root:");
+        }
     });
     stage.claim("vnet", "on the host: a cable's end, a port of the bridge", || {
         let cables = links(world, "veth");
@@ -127,10 +118,13 @@ fn site(world: &World, stage: &mut Stage) {
         assert_eq!(ours.map(|link| link["master"].clone()), Some(bridge), "{cables:?}");
     });
     stage.claim("vnet-to-vnet", "a second container of the network reaches it too", || {
-        let url = format!("http://{SITE}/etc/passwd");
-        let run = ["run", "--name", "visitor", "-l", "vnet", "-n", "web", "host-usr"];
-        let ask = ["curl", "-s", "-f", "-m", "2", &url];
-        world.klee([&run[..], &ask[..]].concat()).ok().says("root:");
+        for address in [SITE, SITE6] {
+            let run = ["run", "-l", "vnet", "-n", "web", "host-usr"];
+            world
+                .klee([&run[..], &curl(address).each_ref().map(String::as_str)].concat())
+                .ok()
+                .says("root:");
+        }
     });
     let route = stage.klee(world, &["exec", "site", "ip", "route"]);
     stage.claim("exec", "exec runs in the same stack", || {
@@ -138,7 +132,7 @@ fn site(world: &World, stage: &mut Stage) {
     });
     stage.claim("exec", "exec -i carries input, its end, and bytes that are no text", || {
         let bytes = b"a\0\xff\xfe\n";
-        let mut argv = vec![klee_path(world)];
+        let mut argv = vec![klee_path()];
         argv.extend(
             ["exec", "-i", "site", "sh", "-c", "busybox hexdump -C | head -1"].map(String::from),
         );
@@ -158,15 +152,6 @@ fn site(world: &World, stage: &mut Stage) {
     stage.claim("lsc", "lsc lists it as running", || {
         list.ok().says("site").says("running").says("host-usr");
     });
-}
-
-fn host() -> String {
-    format!("http://{}", kleene_e2e::SOCKET)
-}
-
-fn klee_path(_: &World) -> String {
-    let dir = kleene_e2e::target_dir().unwrap_or_default();
-    dir.join("klee").display().to_string()
 }
 
 fn host_driver(world: &World, stage: &mut Stage) {
@@ -248,7 +233,7 @@ fn refusals_and_restart<'a>(
     kleened
 }
 
-fn nothing_left(world: &World, stage: &mut Stage, empty: &Snapshot) {
+fn nothing_left(world: &World, stage: &mut Stage, empty: &Snapshot, before: &[String]) {
     stage.heading("Nothing is left");
     let refused = stage.klee(world, &["rmc", "site"]);
     stage.claim("refuse-running", "a running container is not removed", || {
@@ -261,12 +246,17 @@ fn nothing_left(world: &World, stage: &mut Stage, empty: &Snapshot) {
     });
     stage.claim("remove", "containers and network are removed", || {
         world.klee(["container", "prune", "-f"]).ok();
-        world.klee(["network", "rm", "web"]).ok();
+        world.klee(["network", "rm", "web", "inner", "lan"]).ok();
+    });
+    stage.claim("custom", "eth0 and its settings are those of before", || {
+        let eth0 = &world.ip_json(["addr", "show", "eth0"])[0];
+        assert!(has_address(eth0, WORLD4) && has_address(eth0, WORLD6), "{eth0}");
+        assert_eq!(settings(world), before);
     });
     stage.host(world, &["ip", "-br", "link"]);
     stage.claim(
         "nothing-left",
-        "links, routes, mounts, namespaces, cgroups, processes: as before",
+        "links, routes, firewall, mounts, namespaces, cgroups, processes: as before",
         || {
             // The daemon was started anew in between: that process differs.
             let ours = |line: &String| !line.contains("kleened");

@@ -4,8 +4,11 @@
 #![allow(clippy::print_stdout, reason = "a demonstration is there to be read")]
 
 mod acts;
+mod ask;
+mod ipnet;
 mod rows;
 mod stage;
+mod wires;
 
 use kleene_e2e::World;
 use stage::Stage;
