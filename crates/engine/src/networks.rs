@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kleene_model::api::{AUTO, HOST_GATEWAY, NetworkConfig};
 use kleene_model::{
-    Dual, EndpointId, Gateway, LinkName, Nat, Network, NetworkId, NetworkName, NetworkType,
+    Dual, EndpointId, Family, Gateway, LinkName, Nat, Network, NetworkId, NetworkName, NetworkType,
     Refusal, Subnet,
 };
 
@@ -172,6 +172,19 @@ fn parse_subnets(texts: &Dual<String>) -> Result<Dual<Asked>, Refusal> {
             if subnet.prefix() + 1 >= family.bits() {
                 let field = family.field("subnet");
                 return Err(Refusal::SubnetTooSmall { field, subnet: subnet.net() });
+            }
+            if let Some(range) = subnet.reserved() {
+                let field = family.field("subnet");
+                let instead = match family {
+                    Family::V4 => "10.4.6.0/24",
+                    Family::V6 => "fd00:4:6::/64",
+                };
+                return Err(Refusal::SubnetReserved {
+                    field,
+                    subnet: subnet.net(),
+                    range,
+                    instead,
+                });
             }
             Ok(Asked::Given(subnet))
         }

@@ -26,12 +26,11 @@ pub fn network_list(state: &State) -> Vec<api::Network> {
 /// [`Refusal::NetworkNotFound`], [`Refusal::Ambiguous`].
 pub fn network_inspect(state: &State, ident: &str) -> Result<api::NetworkInspect, Refusal> {
     let found = lookup::network(state, ident)?;
+    let mut endpoints: Vec<_> = state.endpoints_of_network(found.id).collect();
+    endpoints.sort_by_key(|endpoint| (endpoint.address.v4, endpoint.address.v6, endpoint.id));
     Ok(api::NetworkInspect {
         network: network(found),
-        network_endpoints: state
-            .endpoints_of_network(found.id)
-            .map(|e| endpoint(state, e))
-            .collect(),
+        network_endpoints: endpoints.into_iter().map(|e| endpoint(state, e)).collect(),
         linked: found.linked.iter().map(|linked| linked.link.to_string()).collect(),
         health: health(state.health(found.id)),
     })

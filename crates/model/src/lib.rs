@@ -18,6 +18,7 @@ pub mod name;
 pub mod network;
 pub mod operation;
 pub mod refusal;
+mod reserved;
 
 pub use addr::{Dual, Family, MacAddress, Subnet};
 pub use container::{Container, Driver, Execution, ExecutionState, Mount, RunState};

@@ -148,6 +148,20 @@ pub enum Refusal {
         /// The subnet.
         subnet: IpNet,
     },
+    /// A subnet of addresses that no container can have.
+    #[error(
+        "invalid {field}: {subnet} holds {range}, which no interface can be given, use for example {instead}"
+    )]
+    SubnetReserved {
+        /// The field of the request.
+        field: FieldName,
+        /// The subnet.
+        subnet: IpNet,
+        /// `multicast addresses (224.0.0.0/4)`.
+        range: String,
+        /// A subnet that works.
+        instead: &'static str,
+    },
     /// A subnet that shares addresses with another network's or a route of the host.
     #[error("invalid {field}: {subnet} overlaps {other}{}", next.map(|n| format!(", the next free subnet is {n}")).unwrap_or_default())]
     SubnetOverlaps {

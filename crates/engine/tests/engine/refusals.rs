@@ -126,6 +126,16 @@ fn subnets_that_cannot_be_read() {
         set(subnet, "10.4.7.0/31"),
         set(subnet, "10.4.7.0/30"),
     );
+    twin(
+        "invalid subnet: 224.0.0.0/24 holds multicast addresses (224.0.0.0/4), which no interface can be given, use for example 10.4.6.0/24",
+        set(subnet, "224.0.0.0/24"),
+        set(subnet, "223.0.0.0/24"),
+    );
+    twin(
+        "invalid subnet6: fe80::/64 holds link-local addresses (fe80::/10), which no interface can be given, use for example fd00:4:6::/64",
+        set(subnet6, "fe80::/64"),
+        set(subnet6, "fd80::/64"),
+    );
 }
 
 #[test]

@@ -289,8 +289,7 @@ fn forwarding(switch: &Path) -> Finding {
     match setting(switch).as_deref() {
         Some("1") => Finding::ok("ip-forward", "the host forwards IPv4"),
         _ => {
-            let consequence =
-                "containers reach the host and each other on one network, nothing beyond";
+            let consequence = "containers reach the host and each other, nothing beyond";
             let remedy = "sysctl net.ipv4.ip_forward=1";
             let what = "the host does not forward IPv4";
             Finding::bad("ip-forward", Level::Warn, what, [consequence, remedy])

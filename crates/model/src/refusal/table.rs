@@ -51,6 +51,7 @@ impl Refusal {
             Self::InvalidCidr { .. } => (Invalid, "invalid-cidr"),
             Self::WrongProtocol { .. } => (Invalid, "wrong-protocol"),
             Self::HostBits { .. } => (Invalid, "host-bits"),
+            Self::SubnetReserved { .. } => (Invalid, "subnet-reserved"),
             Self::GatewayOutside { .. } => (Invalid, "gateway-outside"),
             Self::GatewayWithoutSubnet { .. } => (Invalid, "gateway-without-subnet"),
             Self::SubnetTooSmall { .. } => (Invalid, "subnet-too-small"),

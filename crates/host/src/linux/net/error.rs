@@ -94,7 +94,7 @@ pub enum NetError {
     Enter(#[source] io::Error),
     /// IPv6 packets cannot be let through one interface alone.
     #[error(
-        "unsupported: IPv6 addresses of containers on a custom network need the setting force_forwarding (Linux 6.17)"
+        "unsupported: IPv6 addresses of containers on networks of this type need the setting force_forwarding (Linux 6.17)"
     )]
     NoForceForwarding,
     /// The rules that guard containers' addresses could not be changed.

@@ -275,7 +275,8 @@ fn settle(
     Ok(())
 }
 
-/// Whether a link was busy, so that it is worth trying it the other way.
+/// Whether it is worth trying the other way: a link was busy, or somebody made
+/// one meanwhile.
 fn carry_out(
     socket: &mut Socket,
     kind: Kind,
@@ -285,7 +286,7 @@ fn carry_out(
     let requests: Vec<Vec<Request>> = steps.iter().map(|step| step.requests(kind)).collect();
     let all: Vec<&Request> = requests.iter().flatten().collect();
     let mut verdicts = socket.batch(&all)?.into_iter();
-    let mut busy = false;
+    let mut again = false;
     done.failed.clear();
     for (step, requests) in steps.iter().zip(&requests) {
         let mut refusals: Vec<_> =
@@ -295,10 +296,10 @@ fn carry_out(
             step.count(done);
             continue;
         };
-        busy |= refused.errno() == Errno::BUSY;
+        again |= matches!(refused.errno(), Errno::BUSY | Errno::EXIST);
         done.failed.push(error::host(&step.to_string())(refused.into()));
     }
-    Ok(busy)
+    Ok(again)
 }
 
 #[cfg(test)]
