@@ -326,7 +326,7 @@ fn remembered(test: &str, asked_between: bool, other_port: bool) {
         places.push(Place::In("wired"));
     }
     for round in 0..6 {
-        create(&world, "it", "vnet");
+        create(&world, "it", if round % 2 == 0 { "vnet" } else { "ipnet" });
         let own = connect(&world, "it", WEB);
         if asked_between {
             for place in &places {

@@ -38,6 +38,7 @@ pub(super) fn apply(host: &mut LinuxHost, changes: &[Change]) -> Result<(), Appl
         elements: Vec::new(),
         inner: HashMap::new(),
         raised: Vec::new(),
+        answered: Vec::new(),
         current: 0,
     };
     let applied = run.all(changes);
@@ -96,7 +97,9 @@ pub(super) struct Run<'h, 'c> {
     pub(super) elements: Vec<(usize, bool, Element)>,
     pub(super) inner: HashMap<ContainerId, Inner>,
     /// Containers' ends of cables that were raised, and the changes that did it.
-    raised: Vec<(usize, ContainerId, u32)>,
+    pub(super) raised: Vec<(usize, ContainerId, u32)>,
+    /// Addresses that the host answers for from now on, and on which links.
+    pub(super) answered: Vec<(u32, IpAddr)>,
     /// The number of the change that is being worked at.
     pub(super) current: usize,
 }
@@ -208,7 +211,7 @@ impl<'c> Run<'_, 'c> {
 
 // What is queued, and how it is sent.
 impl<'c> Run<'_, 'c> {
-    fn push(&mut self, space: Space, request: Request) -> Result<(), Failure> {
+    pub(super) fn push(&mut self, space: Space, request: Request) -> Result<(), Failure> {
         self.push_or(space, request, &[])
     }
 
@@ -391,28 +394,6 @@ impl Run<'_, '_> {
         let inner = self.inner.entry(container).or_default();
         inner.indexes.insert(link.clone(), found.index);
         Ok(found.index)
-    }
-
-    /// Tells the neighbours of new cables whose the addresses are now. The
-    /// kernel does so when an end goes up, which is too early: the port at the
-    /// other end forwards only once the kernel has got round to its carrier. To
-    /// ask for that link brings it forward (`linkwatch_sync_dev` in
-    /// `rtnl_getlink`, since Linux 6.8), and a MAC address that is set, be it
-    /// the same, makes the kernel tell them again.
-    fn announce(&mut self) -> Result<(), Failure> {
-        for (at, container, index) in std::mem::take(&mut self.raised) {
-            self.current = at;
-            let inner = self.inner_socket(container)?.link(Which::Index(index));
-            let Some(inner) = self.fail(inner)? else { continue };
-            if let Some(peer) = inner.peer {
-                let port = self.host.socket.link(Which::Index(peer));
-                self.fail(port)?;
-            }
-            if let Some(mac) = inner.mac {
-                self.push(Space::Inner(container), request::set_mac(index, mac))?;
-            }
-        }
-        self.flush()
     }
 
     /// The socket in a container, opened where it is missing.

@@ -6,6 +6,7 @@
 //! Only `request` knows how messages are built. [`monitor`] follows what others
 //! do to the same network, with sockets of its own (`listen`).
 
+mod announce;
 mod answers;
 mod apply;
 pub(in crate::linux) mod error;

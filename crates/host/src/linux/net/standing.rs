@@ -51,6 +51,7 @@ impl Run<'_, '_> {
             }
             Piece::Answer { link, addr } => {
                 let index = self.index(link)?;
+                self.answered.push((index, *addr));
                 self.push_or(Space::Host, request_route::answer(index, *addr), THERE)
             }
         }
