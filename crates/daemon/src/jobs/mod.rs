@@ -153,20 +153,16 @@ fn order(
     }
 }
 
-/// How often a sweep that the kernel refused is tried again.
-const SWEEP_TRIES: u32 = 3;
-
+/// Deletes links that are out of use; `net::sweep` tries as long as it is worth
+/// while. Names that are not reported stay held.
 async fn sweep(context: Context, links: Vec<Owned>) {
-    for attempt in 1..=SWEEP_TRIES {
-        let batch = links.clone();
-        match tokio::task::spawn_blocking(move || net::sweep(&batch)).await {
-            Ok(Ok(links)) => return context.core.event(Event::Swept { links }),
-            Ok(Err(err)) => {
-                let why = kleene_engine::host::chain(&err);
-                tracing::warn!(attempt, why, "links that are out of use could not be deleted");
-            }
-            Err(err) => tracing::error!(%err, "a sweep ended unexpectedly"),
+    match tokio::task::spawn_blocking(move || net::sweep(&links)).await {
+        Ok(Ok(links)) => context.core.event(Event::Swept { links }),
+        Ok(Err(err)) => {
+            let why = kleene_engine::host::chain(&err);
+            tracing::warn!(why, "links that are out of use could not be deleted");
         }
+        Err(err) => tracing::error!(%err, "a sweep ended unexpectedly"),
     }
 }
 
