@@ -40,9 +40,9 @@ impl Run<'_, '_> {
     /// it cannot be told spoils nothing.
     fn announce_answered(&mut self) -> Result<(), Failure> {
         let answered = std::mem::take(&mut self.answered);
-        let Some(socket) = (!answered.is_empty()).then(frame_socket).and_then(Result::ok) else {
-            return Ok(());
-        };
+        if !answered.is_empty() && self.host.frames.is_none() {
+            self.host.frames = frame_socket().ok();
+        }
         let mut macs = HashMap::new();
         for (index, addr) in answered {
             let mac = match macs.get(&index) {
@@ -54,8 +54,8 @@ impl Run<'_, '_> {
                     mac
                 }
             };
-            if let Some(mac) = mac {
-                let _ = send_frame(&socket, index, &frame(mac, addr));
+            if let (Some(mac), Some(socket)) = (mac, &self.host.frames) {
+                let _ = send_frame(socket, index, &frame(mac, addr));
             }
         }
         Ok(())

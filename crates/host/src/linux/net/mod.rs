@@ -28,6 +28,7 @@ pub(in crate::linux) mod wire;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 
 use kleene_engine::actual::{Actual, HostRoute};
 use kleene_engine::change::Change;
@@ -61,6 +62,9 @@ pub struct LinuxHost {
     routed: HashMap<LinkName, ContainerId>,
     /// Whether this kernel has no dummy interfaces.
     lacks_dummy: bool,
+    /// Sends frames; opened when the first is due, and kept: to close such a
+    /// socket waits for the kernel, for tens of milliseconds.
+    frames: Option<OwnedFd>,
 }
 
 impl LinuxHost {
@@ -72,8 +76,17 @@ impl LinuxHost {
         let socket = Socket::open().map_err(error::host("open a netlink socket"))?;
         let (indexes, numbers) = (HashMap::new(), make::Numbers::random());
         let (rules, routed) = (rules::Rules::new(&instance), HashMap::new());
-        let lacks_dummy = false;
-        Ok(Self { instance, namespaces, socket, indexes, numbers, rules, routed, lacks_dummy })
+        Ok(Self {
+            instance,
+            namespaces,
+            socket,
+            indexes,
+            numbers,
+            rules,
+            routed,
+            lacks_dummy: false,
+            frames: None,
+        })
     }
 }
 
