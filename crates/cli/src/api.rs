@@ -48,6 +48,9 @@ impl<T> Listed<T> {
     /// Leaves out what does not pass, of the text too.
     pub(crate) fn retain(&mut self, passes: impl Fn(&T) -> bool) -> Result<(), ApiError> {
         let passed: Vec<bool> = self.items.iter().map(passes).collect();
+        if passed.iter().all(|&passed| passed) {
+            return Ok(());
+        }
         let mut keep = passed.iter();
         self.items.retain(|_| keep.next() == Some(&true));
         let mut values: Vec<Value> = parse(&self.text)?;

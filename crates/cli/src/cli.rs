@@ -24,6 +24,21 @@ pub(crate) struct Cli {
 /// Nouns, and shortcuts to their verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[command(flatten)]
+    Noun(Noun),
+    /// Print the script that completes klee's command lines in a shell
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    #[command(flatten)]
+    Shortcut(Shortcut),
+}
+
+/// What the daemon is asked for.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Noun {
     /// Manage containers
     Container {
         #[command(subcommand)]
@@ -39,14 +54,6 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: NetworkCommand,
     },
-    /// Print the script that completes klee's command lines in a shell
-    Completions {
-        /// The shell
-        #[arg(value_enum)]
-        shell: Shell,
-    },
-    #[command(flatten)]
-    Shortcut(Shortcut),
 }
 
 /// Verbs without their noun.
@@ -85,30 +92,27 @@ pub(crate) enum Shortcut {
 }
 
 /// What a shortcut stands for.
-pub(crate) enum Long {
-    Container(ContainerCommand),
-    Image(ImageCommand),
-    Network(NetworkCommand),
-}
-
-impl From<Shortcut> for Long {
+impl From<Shortcut> for Noun {
     fn from(shortcut: Shortcut) -> Self {
+        let container = |command| Self::Container { command };
+        let image = |command| Self::Image { command };
+        let network = |command| Self::Network { command };
         match shortcut {
-            Shortcut::Create(args) => Self::Container(ContainerCommand::Create(args)),
-            Shortcut::Run(args) => Self::Container(ContainerCommand::Run(args)),
-            Shortcut::Start(args) => Self::Container(ContainerCommand::Start(args)),
-            Shortcut::Stop(args) => Self::Container(ContainerCommand::Stop(args)),
-            Shortcut::Restart(args) => Self::Container(ContainerCommand::Restart(args)),
-            Shortcut::Exec(args) => Self::Container(ContainerCommand::Exec(args)),
-            Shortcut::Logs(args) => Self::Container(ContainerCommand::Logs(args)),
-            Shortcut::Lsc(args) => Self::Container(ContainerCommand::Ls(args)),
-            Shortcut::Isc(args) => Self::Container(ContainerCommand::Inspect(args)),
-            Shortcut::Rmc(args) => Self::Container(ContainerCommand::Rm(args)),
-            Shortcut::Lsi(args) => Self::Image(ImageCommand::Ls(args)),
-            Shortcut::Isi(args) => Self::Image(ImageCommand::Inspect(args)),
-            Shortcut::Lsn(args) => Self::Network(NetworkCommand::Ls(args)),
-            Shortcut::Isn(args) => Self::Network(NetworkCommand::Inspect(args)),
-            Shortcut::Rmn(args) => Self::Network(NetworkCommand::Rm(args)),
+            Shortcut::Create(args) => container(ContainerCommand::Create(args)),
+            Shortcut::Run(args) => container(ContainerCommand::Run(args)),
+            Shortcut::Start(args) => container(ContainerCommand::Start(args)),
+            Shortcut::Stop(args) => container(ContainerCommand::Stop(args)),
+            Shortcut::Restart(args) => container(ContainerCommand::Restart(args)),
+            Shortcut::Exec(args) => container(ContainerCommand::Exec(args)),
+            Shortcut::Logs(args) => container(ContainerCommand::Logs(args)),
+            Shortcut::Lsc(args) => container(ContainerCommand::Ls(args)),
+            Shortcut::Isc(args) => container(ContainerCommand::Inspect(args)),
+            Shortcut::Rmc(args) => container(ContainerCommand::Rm(args)),
+            Shortcut::Lsi(args) => image(ImageCommand::Ls(args)),
+            Shortcut::Isi(args) => image(ImageCommand::Inspect(args)),
+            Shortcut::Lsn(args) => network(NetworkCommand::Ls(args)),
+            Shortcut::Isn(args) => network(NetworkCommand::Inspect(args)),
+            Shortcut::Rmn(args) => network(NetworkCommand::Rm(args)),
         }
     }
 }
@@ -118,14 +122,16 @@ impl Command {
     /// Kleene's own failures have to differ from it.
     pub(crate) fn runs_a_command(&self) -> bool {
         match self {
-            Self::Container { command } => matches!(
+            Self::Noun(Noun::Container { command }) => matches!(
                 command,
                 ContainerCommand::Run(_) | ContainerCommand::Exec(_) | ContainerCommand::Start(_)
             ),
             Self::Shortcut(shortcut) => {
                 matches!(shortcut, Shortcut::Run(_) | Shortcut::Exec(_) | Shortcut::Start(_))
             }
-            Self::Image { .. } | Self::Network { .. } | Self::Completions { .. } => false,
+            Self::Noun(Noun::Image { .. } | Noun::Network { .. }) | Self::Completions { .. } => {
+                false
+            }
         }
     }
 }

@@ -78,40 +78,25 @@ fn this_program() -> String {
 
 /// The words before the one that is completed, the program's name first.
 fn words_before() -> Vec<OsString> {
-    let mut words: Vec<OsString> = match bash::typed() {
-        Some(words) => words.into_iter().map(|word| word.text.into()).collect(),
-        None => env::args_os().skip_while(|word| word != "--").skip(1).collect(),
-    };
+    // In a whole line the last word is the one.
+    if let Some(mut words) = bash::typed() {
+        words.pop();
+        return words.into_iter().map(|word| word.text.into()).collect();
+    }
+    let mut words: Vec<OsString> = env::args_os().skip_while(|word| word != "--").skip(1).collect();
     let index = env::var("_CLAP_COMPLETE_INDEX").ok().and_then(|index| index.parse().ok());
-    let last = words.len().saturating_sub(1);
-    // Fish counts nothing, and in a whole line the last word is the one.
-    let end = if bash::typed().is_some() { last } else { index.unwrap_or(last) };
-    words.truncate(end);
+    // Fish counts nothing, and hands over no word behind it.
+    words.truncate(index.unwrap_or(words.len().saturating_sub(1)));
     words
 }
 
 /// The daemon's place, as it was typed before the verb or exported.
-fn settings(words: &[OsString]) -> Settings {
-    let exported = |name| env::var(name).ok();
-    let mut settings = Settings {
-        host: exported("KLEE_HOST"),
-        config: exported("KLEE_CONFIG").map(Into::into),
-        ..Settings::default()
-    };
-    let mut words = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned());
-    while let Some(word) = words.next() {
-        let Some(option) = word.strip_prefix("--") else { break };
-        let (name, value) = match option.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (option, words.next()),
-        };
-        match name {
-            "host" => settings.host = value,
-            "config" => settings.config = value.map(Into::into),
-            _ => {}
-        }
-    }
-    settings
+#[derive(Debug, clap::Parser)]
+struct Begun {
+    #[command(flatten)]
+    settings: Settings,
+    #[arg(trailing_var_arg = true)]
+    _rest: Vec<OsString>,
 }
 
 /// What the daemon lists; nothing without one.
@@ -120,7 +105,8 @@ fn list<T: DeserializeOwned>(path: &str) -> Vec<T> {
 }
 
 fn ask<T: DeserializeOwned>(path: &str) -> Option<Vec<T>> {
-    let target = config::target(&settings(&words_before())).ok()?;
+    let begun = Begun::try_parse_from(words_before()).ok()?;
+    let target = config::target(&begun.settings).ok()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     let listed = runtime
         .block_on(async { tokio::time::timeout(LIMIT, Client::new(target).list::<T>(path)).await });
@@ -233,7 +219,7 @@ pub(crate) fn filter<K: Key>(typed: &OsStr) -> Vec<CompletionCandidate> {
     };
     let Ok(key) = K::from_str(name, false) else { return Vec::new() };
     let values = match (key.values(), key.named()) {
-        (Some(values), _) => plain(values.iter().map(|&value| value.to_owned()).collect(), value),
+        (Some(values), _) => plain(values, value),
         (None, Some(Named::Network)) => networks(OsStr::new(value)),
         (None, Some(Named::Container)) => containers(OsStr::new(value)),
         (None, Some(Named::Image)) => images(OsStr::new(value)),
@@ -245,7 +231,9 @@ pub(crate) fn filter<K: Key>(typed: &OsStr) -> Vec<CompletionCandidate> {
 /// A network driver.
 pub(crate) fn drivers(typed: &OsStr) -> Vec<CompletionCandidate> {
     let typed = typed.to_string_lossy();
-    let all = [Driver::Ipnet, Driver::Host, Driver::Vnet, Driver::Disabled].into_iter();
-    let names = all.map(|driver| driver.to_string()).filter(|name| name.starts_with(&*typed));
+    let names = Driver::ALL
+        .into_iter()
+        .map(|driver| driver.to_string())
+        .filter(|name| name.starts_with(&*typed));
     names.map(CompletionCandidate::new).collect()
 }

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 /// typed.
 pub(crate) trait Key: ValueEnum + PartialEq + Copy + Send + Sync + 'static {
     /// The values that it takes; nothing when it takes any.
-    fn values(self) -> Option<&'static [&'static str]>;
+    fn values(self) -> Option<Vec<String>>;
 
     /// What its values name; the daemon knows them.
     fn named(self) -> Option<Named>;
@@ -33,6 +33,18 @@ pub(crate) fn keys<K: Key>() -> Vec<String> {
     names.map(|name| name.get_name().to_owned()).collect()
 }
 
+/// What `--help` says of the option.
+pub(crate) fn help<K: Key>() -> String {
+    let keys = keys::<K>().join(", ");
+    let (others, last) = keys.rsplit_once(", ").unwrap_or_default();
+    format!("Show only what passes: {others} or {last}; may be repeated")
+}
+
+/// The texts of a key's values.
+pub(crate) fn texts<const N: usize>(values: [impl ToString; N]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
+}
+
 /// Reads `KEY=VALUE`.
 pub(crate) fn parse<K: Key>(text: &str) -> Result<Filter<K>, String> {
     let keys = || keys::<K>().join(", ");
@@ -42,7 +54,7 @@ pub(crate) fn parse<K: Key>(text: &str) -> Result<Filter<K>, String> {
     let key = K::from_str(name, false)
         .map_err(|_unknown| format!("there is no key '{name}'; keys: {}", keys()))?;
     match key.values() {
-        Some(values) if !values.contains(&value) => {
+        Some(values) if !values.iter().any(|known| known == value) => {
             Err(format!("'{name}' is one of: {}", values.join(", ")))
         }
         _ => Ok(Filter { key, value: value.to_owned() }),
@@ -80,10 +92,10 @@ mod tests {
     }
 
     impl Key for Kind {
-        fn values(self) -> Option<&'static [&'static str]> {
+        fn values(self) -> Option<Vec<String>> {
             match self {
                 Self::Name => None,
-                Self::State => Some(&["on", "off"]),
+                Self::State => Some(texts(["on", "off"])),
             }
         }
 

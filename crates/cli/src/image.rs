@@ -22,17 +22,7 @@ pub(crate) enum ImageCommand {
 }
 
 /// `image ls`
-#[derive(Debug, Clone, clap::Args)]
-pub(crate) struct LsImagesArgs {
-    #[command(flatten)]
-    list: ListArgs,
-    /// Show only what passes: id, name or tag; may be repeated
-    #[arg(
-        short, long = "filter", value_name = "KEY=VALUE", value_parser = filter::parse::<ImageKey>,
-        add = ArgValueCompleter::new(completion::filter::<ImageKey>)
-    )]
-    filters: Vec<Filter<ImageKey>>,
-}
+pub(crate) type LsImagesArgs = ListArgs<ImageKey>;
 
 /// What images are filtered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -43,7 +33,7 @@ pub(crate) enum ImageKey {
 }
 
 impl Key for ImageKey {
-    fn values(self) -> Option<&'static [&'static str]> {
+    fn values(self) -> Option<Vec<String>> {
         match self {
             Self::Id | Self::Name | Self::Tag => None,
         }
@@ -78,10 +68,8 @@ pub(crate) async fn dispatch(
     match command {
         ImageCommand::Ls(args) => {
             let mut listed = client.list::<Image>("/images/list").await?;
-            if !args.filters.is_empty() {
-                listed.retain(|image| passes(&args.filters, image))?;
-            }
-            output::list(ui, &args.list, &listed, &COLUMNS)
+            listed.retain(|image| passes(&args.filters, image))?;
+            output::list(ui, &args, &listed, &COLUMNS)
         }
         ImageCommand::Inspect(args) => {
             let what = (args.image.as_str(), &args.how);

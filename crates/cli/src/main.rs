@@ -39,7 +39,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Noun};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::ui::Ui;
@@ -70,28 +70,24 @@ fn main() -> ExitCode {
 
 /// Settings, runtime, command.
 fn start(ui: &mut Ui, cli: Cli) -> Result<u8, Failure> {
-    if let Command::Completions { shell } = cli.command {
-        return completion::print_script(ui, shell).map(|()| 0);
-    }
+    let noun = match cli.command {
+        Command::Noun(noun) => noun,
+        Command::Shortcut(shortcut) => shortcut.into(),
+        // Needs no daemon.
+        Command::Completions { shell } => return completion::print_script(ui, shell).map(|()| 0),
+    };
     let client = Client::new(config::target(&cli.settings)?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|source| Failure::System { what: "start", source })?;
-    runtime.block_on(dispatch(ui, &client, cli.command))
+    runtime.block_on(dispatch(ui, &client, noun))
 }
 
-async fn dispatch(ui: &mut Ui, client: &Client, command: Command) -> Result<u8, Failure> {
-    match command {
-        Command::Container { command } => container::dispatch(ui, client, command).await,
-        Command::Image { command } => image::dispatch(ui, client, command).await,
-        Command::Network { command } => network::dispatch(ui, client, command).await,
-        // Done without a daemon.
-        Command::Completions { shell } => completion::print_script(ui, shell).map(|()| 0),
-        Command::Shortcut(shortcut) => match cli::Long::from(shortcut) {
-            cli::Long::Container(command) => container::dispatch(ui, client, command).await,
-            cli::Long::Image(command) => image::dispatch(ui, client, command).await,
-            cli::Long::Network(command) => network::dispatch(ui, client, command).await,
-        },
+async fn dispatch(ui: &mut Ui, client: &Client, noun: Noun) -> Result<u8, Failure> {
+    match noun {
+        Noun::Container { command } => container::dispatch(ui, client, command).await,
+        Noun::Image { command } => image::dispatch(ui, client, command).await,
+        Noun::Network { command } => network::dispatch(ui, client, command).await,
     }
 }

@@ -3,25 +3,33 @@
 
 use std::io::IsTerminal;
 
+use clap_complete::engine::ArgValueCompleter;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::api::Listed;
 use crate::client::{ApiError, Client, parse};
+use crate::completion;
 use crate::failure::Failure;
+use crate::filter::{self, Filter, Key};
 use crate::json;
 use crate::table;
 use crate::ui::Ui;
 use crate::value::{self, Value};
 
 /// Options of every list.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub(crate) struct ListArgs {
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ListArgs<K: Key> {
     /// Print ids only
     #[arg(short, long)]
     pub(crate) quiet: bool,
     /// How to print the list
     #[arg(short, long, value_enum, default_value_t, conflicts_with = "quiet")]
     pub(crate) output: Format,
+    #[arg(
+        short, long = "filter", value_name = "KEY=VALUE", help = filter::help::<K>(),
+        value_parser = filter::parse::<K>, add = ArgValueCompleter::new(completion::filter::<K>)
+    )]
+    pub(crate) filters: Vec<Filter<K>>,
 }
 
 /// How to print what the daemon answers.
@@ -52,9 +60,9 @@ pub(crate) struct Columns<T> {
 }
 
 /// Prints a list as it was asked for.
-pub(crate) fn list<T>(
+pub(crate) fn list<T, K: Key>(
     ui: &mut Ui,
-    args: &ListArgs,
+    args: &ListArgs<K>,
     listed: &Listed<T>,
     columns: &Columns<T>,
 ) -> Result<u8, Failure> {

@@ -1,6 +1,7 @@
 //! Tables without borders, as Docker prints them.
 
 use comfy_table::{Table, presets};
+use unicode_width::UnicodeWidthStr as _;
 
 /// Widest command that is shown whole, in characters.
 const COMMAND_MAX: usize = 40;
@@ -34,12 +35,7 @@ pub(crate) fn printable(text: &str) -> String {
 
 /// The columns that `text` takes on a terminal.
 pub(crate) fn width(text: &str) -> usize {
-    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-        return text.len();
-    }
-    let mut table = Table::new();
-    table.add_row([text]);
-    table.column_max_content_widths().first().copied().unwrap_or_default().into()
+    text.width()
 }
 
 /// The command's words, cut where they get long.

@@ -2,6 +2,7 @@
 //! what Kleene left on it.
 
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use kleene_engine::Host as _;
 use kleene_engine::actual::LinkKind;
 use kleene_engine::change::{Change, Owned};
 use kleene_engine::host::chain;
+use kleene_engine::piece::Piece;
 use kleene_host::linux::cgroup::{CgroupName, Tree};
 use kleene_host::linux::doctor::{DoctorInput, Level, checks};
 use kleene_host::linux::net::{self, LinuxHost, Namespaces};
@@ -69,8 +71,10 @@ pub(crate) fn doctor(config: &Config) -> Result<(), String> {
     }
 }
 
-/// Removes every process, link and cgroup that carries this daemon's mark.
-/// Files stay, and are named.
+/// Removes every process, link and cgroup that carries this daemon's mark, and
+/// what addresses of its containers stand on. Files stay, and are named, and so
+/// do settings of the host that they know the old values of: the next daemon
+/// puts them back.
 ///
 /// # Errors
 /// When a daemon runs, or something could not be removed.
@@ -127,12 +131,22 @@ fn purge_links(config: &Config, verb: &str, dry_run: bool) -> Result<(), String>
         links.filter_map(|link| link.owned(&config.instance)).collect()
     };
     let (cables, bridges) = (owned(LinkKind::Cable), owned(LinkKind::Bridge));
+    let addresses: Vec<IpAddr> = seen.placed_addresses().collect();
+    for addr in &addresses {
+        print(&format!("{verb} address {addr}"))?;
+    }
     for link in cables.iter().chain(&bridges) {
         print(&format!("{verb} link {}", link.link()))?;
     }
     if dry_run {
         return Ok(());
     }
+    let of_addresses = addresses.iter().flat_map(|addr| seen.pieces_of(*addr)).cloned();
+    let checks = seen.checked_cables().cloned().map(|cable| Piece::Check { cable });
+    let mut pieces: Vec<Piece> = of_addresses.chain(checks).collect();
+    pieces.sort_by_key(|piece| std::cmp::Reverse(piece.rank()));
+    let taken: Vec<Change> = pieces.into_iter().map(|piece| Change::Take { piece }).collect();
+    host.apply(&taken).map_err(|err| chain(&err))?;
     // One whose container is not quite gone is still in use, and would stay.
     let retired: Vec<Change> =
         cables.iter().map(|link| Change::RetireCable { link: link.clone() }).collect();

@@ -78,9 +78,8 @@ async fn run(
         let (config, namespaces) = (Arc::clone(&config), namespaces.clone());
         move || engine(&config, namespaces, &hand_over)
     })?;
-    if let Ok(monitor) = monitor.recv() {
-        follow::start(core.clone(), monitor)?;
-    }
+    let monitor = monitor.recv().map_err(|_| "the engine ended while it started")?;
+    follow::start(core.clone(), monitor)?;
     let context = Context {
         config: Arc::clone(&config),
         core: core.clone(),
@@ -89,6 +88,7 @@ async fn run(
         attachments: attachments.clone(),
         programs,
         descriptors,
+        left_behind: Arc::default(),
     };
     tokio::spawn(jobs::run(context, jobs));
     let app = App {

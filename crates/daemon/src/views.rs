@@ -119,7 +119,9 @@ impl Views {
                     // Cables come and go, and no view shows them.
                     Ok(now) if shown.as_deref() == Some(&now) => {}
                     Ok(now) => shown = Some(Arc::new(now)),
+                    // They are read again in the next turn.
                     Err(err) => {
+                        shown = None;
                         tracing::error!(why = chain(&err), "cannot read the host's interfaces");
                     }
                 }

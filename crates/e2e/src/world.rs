@@ -197,6 +197,22 @@ impl World {
         (output.status == Some(0)).then(|| output.first_line())
     }
 
+    /// Settings of the uplink and of the host as a whole that a network may
+    /// need changed.
+    ///
+    /// # Panics
+    /// When there are none to be seen.
+    #[track_caller]
+    pub fn settings(&self) -> Vec<String> {
+        let script = "cd /proc/sys/net; grep -H . ipv4/ip_forward ipv6/conf/all/forwarding \
+             ipv[46]/conf/eth0/* ipv[46]/conf/all/* ipv[46]/conf/default/* \
+             ipv[46]/neigh/eth0/* ipv[46]/neigh/default/* 2>/dev/null | sort";
+        let shown = self.run(["sh", "-c", script]);
+        let lines: Vec<String> = shown.stdout().lines().map(str::to_owned).collect();
+        assert!(lines.len() > 50, "{shown}");
+        lines
+    }
+
     /// Waits for a condition.
     ///
     /// # Panics

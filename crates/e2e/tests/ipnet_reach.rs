@@ -5,8 +5,8 @@
 mod common;
 
 use common::net::{
-    INNER, Place, WEB, WIRE, addresses_of, both, doubled, ground, member, settings, start,
-    supervisor,
+    INNER, Place, WEB, WIRE, addresses_of, all_answered, both, doubled, forward, ground,
+    known_outside, member, none_answered, start, supervisor,
 };
 use common::{LIMIT, is_running, kill9, processes};
 use kleene_e2e::{Background, OUTSIDE4, OUTSIDE6, World};
@@ -69,23 +69,21 @@ fn a_custom_network_is_reached_from_outside() {
         assert_eq!(Place::In(name).ask(&world, &both(&outside, 9000)), doubled(own), "{name}");
     }
     let seen = Place::Outside.miss(&world, &both(&nobody, 9000));
-    assert!(seen.iter().all(|seen| seen.starts_with('E')), "{seen:?}");
+    assert!(none_answered(&seen), "{seen:?}");
     // One that is stopped is not answered for either, and when it is back the
     // way is open at once, whatever the outside remembers.
     let own = addresses_of(&world, "wire-1", WIRE);
     world.http("POST", "/containers/wire-1/stop?timeout=1", None).expect(200);
     let seen = Place::Outside.miss(&world, &both(&own, 9000));
-    assert!(seen.iter().all(|seen| seen.starts_with('E')), "{seen:?}");
+    assert!(none_answered(&seen), "{seen:?}");
     start(&world, "wire-1");
     let _serving = Place::In("wire-1").serve(&world, &both(&own, 9000));
     assert_eq!(Place::Outside.ask(&world, &both(&own, 9000)), doubled(&outside));
     // What another network holds is known outside only with a route.
     let inner = addresses_of(&world, "inner-1", INNER);
     let seen = Place::Outside.miss(&world, &both(&inner, 9000));
-    assert!(seen.iter().all(|seen| seen.starts_with('E')), "{seen:?}");
-    for (subnet, via) in [("10.1.0.0/24", "192.0.2.2"), ("fd00:1::/64", "2001:db8:1::2")] {
-        world.outside().run(["ip", "route", "add", subnet, "via", via]).ok();
-    }
+    assert!(none_answered(&seen), "{seen:?}");
+    known_outside(&world, &["10.1.0.0/24", "fd00:1::/64"]);
     assert_eq!(Place::Outside.ask(&world, &both(&inner, 9000)), doubled(&outside));
     assert_eq!(Place::In("inner-1").ask(&world, &both(&outside, 9000)), doubled(&inner));
 }
@@ -97,22 +95,12 @@ fn an_outside_that_knows_the_way_back_answers() {
     ground(&world);
     member(&world, "plain", "ipnet", &[INNER]);
     member(&world, "wired", "vnet", &[WEB]);
-    let via = ["192.0.2.2", "2001:db8:1::2"];
-    for (n, subnets) in [["10.1.0.0/24", "fd00:1::/64"], ["10.2.0.0/24", "fd00:2::/64"]]
-        .iter()
-        .flat_map(|pair| pair.iter().enumerate())
-    {
-        world.outside().run(["ip", "route", "add", subnets, "via", via[n]]).ok();
-    }
-    // And the uplink forwards, which nobody's network asks for.
-    for family in ["ipv4", "ipv6"] {
-        let forward = format!("echo 1 >/proc/sys/net/{family}/conf/all/forwarding");
-        world.run(["sh", "-c", &forward]).ok();
-    }
+    known_outside(&world, &["10.1.0.0/24", "fd00:1::/64", "10.2.0.0/24", "fd00:2::/64"]);
+    forward(&world);
     let outside = [OUTSIDE4, OUTSIDE6].map(str::to_owned);
     let _serving = Place::Outside.serve(&world, &both(&outside, 9000));
     // The allowed twin: the host itself.
-    assert!(Place::Host.ask(&world, &both(&outside, 9000)).iter().all(|s| !s.starts_with('E')));
+    assert!(all_answered(&Place::Host.ask(&world, &both(&outside, 9000))));
     for (name, network) in [("plain", INNER), ("wired", WEB)] {
         let own = addresses_of(&world, name, network);
         let seen = Place::In(name).ask(&world, &both(&outside, 9000));
@@ -124,14 +112,14 @@ fn an_outside_that_knows_the_way_back_answers() {
 fn ends_of_all_kinds_leave_nothing() {
     let Some(world) = World::open("ends_of_all_kinds_leave_nothing") else { return };
     let mut kleened = world.start_kleened("");
-    let bare = (world.snapshot(), settings(&world));
+    let bare = (world.snapshot(), world.settings());
     ground(&world);
     member(&world, "peer", "ipnet", &[INNER, WEB, WIRE]);
-    let before = (world.snapshot(), settings(&world));
+    let before = (world.snapshot(), world.settings());
     let stopped = |name: &str| {
         world.wait_until(LIMIT, "its end", || !is_running(&world, name));
         world.assert_back_to(&before.0, LIMIT);
-        assert_eq!(settings(&world), before.1);
+        assert_eq!(world.settings(), before.1);
     };
     let networks = [WIRE, INNER, WEB];
     let id = member(&world, "one", "ipnet", &networks);
@@ -156,9 +144,9 @@ fn ends_of_all_kinds_leave_nothing() {
     world.wait_until(LIMIT, "its end", || !is_running(&world, "one"));
     world.wait_until(LIMIT, "nothing of it", || {
         let left = before.0.diff(&world.snapshot());
-        left.iter().all(|line| line.contains("kleened") || line.contains("netns:"))
+        left.iter().all(|line| line.contains("kleened"))
     });
-    assert_eq!(settings(&world), before.1);
+    assert_eq!(world.settings(), before.1);
     start(&world, "one");
     world.http("DELETE", "/networks/wire", None).expect(200);
     world.http("POST", "/containers/one/stop?timeout=1", None).expect(200);
@@ -171,9 +159,9 @@ fn ends_of_all_kinds_leave_nothing() {
     }
     world.wait_until(LIMIT, "nothing at all", || {
         let left = bare.0.diff(&world.snapshot());
-        left.iter().all(|line| line.contains("kleened") || line.contains("netns:"))
+        left.iter().all(|line| line.contains("kleened"))
     });
-    assert_eq!(settings(&world), bare.1);
+    assert_eq!(world.settings(), bare.1);
     drop(kleened);
 }
 

@@ -6,8 +6,8 @@
 mod common;
 
 use common::net::{
-    INNER, Place, WEB, WIRE, addresses_of, both, disconnect, doubled, ground, holder, member,
-    supervisor, tcp,
+    INNER, Place, WEB, WIRE, addresses_of, all_answered, both, disconnect, doubled, ground, holder,
+    member, none_answered, supervisor, tcp,
 };
 use common::{LIMIT, kill9};
 use kleene_e2e::{Background, OUTSIDE4, OUTSIDE6, WORLD4, WORLD6, World};
@@ -215,21 +215,18 @@ fn services_of_the_host_do_not_answer_on_a_containers_address() {
         for port in [9000, 9001] {
             for place in [Place::Host, Place::In("peer"), Place::Outside] {
                 let twin = place.ask(&world, &tcp(&twins, port));
-                assert!(twin.iter().all(|seen| !seen.starts_with('E')), "{place:?}: {twin:?}");
+                assert!(all_answered(&twin), "{place:?}: {twin:?}");
                 // The outside knows the way to its own subnet only.
                 let reach = if place == Place::Outside { 2 } else { own.len() };
                 let seen = place.miss(&world, &both(&own[..reach], port));
-                assert!(
-                    seen.iter().all(|seen| seen.starts_with('E')),
-                    "{what}: {place:?}: {seen:?}"
-                );
+                assert!(none_answered(&seen), "{what}: {place:?}: {seen:?}");
             }
         }
     };
     nowhere("running");
     let servers = Place::In("one").serve(&world, &tcp(&own, 9000));
     let seen = Place::Host.ask(&world, &tcp(&own, 9000));
-    assert!(seen.iter().all(|seen| !seen.starts_with('E')), "its own does: {seen:?}");
+    assert!(all_answered(&seen), "its own does: {seen:?}");
     drop(servers);
     // Killed while nobody cleans up: the addresses still stand.
     kleened.kill9();
@@ -252,9 +249,9 @@ fn services_of_the_host_do_not_answer_on_a_containers_address() {
 /// Nothing answers on these addresses, from the host and from outside.
 fn dead(world: &World, own: &[String]) {
     let twins = Place::Outside.ask(world, &tcp(&[WORLD4, WORLD6], 9000));
-    assert!(twins.iter().all(|seen| !seen.starts_with('E')), "{twins:?}");
+    assert!(all_answered(&twins), "{twins:?}");
     for (place, reach) in [(Place::Host, own.len()), (Place::Outside, 2)] {
         let seen = place.miss(world, &both(&own[..reach], 9000));
-        assert!(seen.iter().all(|seen| seen.starts_with('E')), "{place:?}: {seen:?}");
+        assert!(none_answered(&seen), "{place:?}: {seen:?}");
     }
 }

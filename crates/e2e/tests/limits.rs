@@ -37,7 +37,9 @@ fn the_daemon_has_many_files_and_containers_the_usual() {
         let soft = world.klee(["exec", name, "sh", "-c", "ulimit -Sn; ulimit -Hn"]);
         assert_eq!(soft.ok().stdout(), format!("700\n{hard}\n"), "{name}");
     }
-    for supervisor in common::processes(&world, "kleene-supervise") {
+    let supervisors = common::processes(&world, "kleene-supervise");
+    assert_eq!(supervisors.len(), 2, "{supervisors:?}");
+    for supervisor in supervisors {
         assert_eq!(of_process(&world, &supervisor).0, "700");
     }
     drop(kleened);

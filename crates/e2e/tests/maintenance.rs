@@ -66,6 +66,9 @@ fn purge_removes_what_is_ours_and_nothing_else() {
     web(&world);
     sleeper(&world, "wired", &["-l", "vnet", "-n", "web"]);
     sleeper(&world, "plain", &[]);
+    sleeper(&world, "shown", &["-l", "ipnet", "-n", "web", "--ip", "10.4.6.77"]);
+    assert!(world.run(["ip", "-o", "addr"]).ok().contains("10.4.6.77/32"));
+    assert!(world.run(["nft", "list", "tables"]).ok().contains("kleene-"));
     // A stranger's things, and those of another instance.
     world.run(["ip", "link", "add", "epair7a", "type", "veth", "peer", "name", "x7"]).ok();
     world.run(["ip", "link", "add", "kleene7", "type", "bridge"]).ok();
@@ -74,13 +77,17 @@ fn purge_removes_what_is_ours_and_nothing_else() {
     for command in [&purge[..], &dry[..]] {
         assert!(said(kleened(&world, command).fails()).contains("stop it first"));
     }
-    assert_eq!(processes(&world, "sleep 1000").len(), 2);
+    assert_eq!(processes(&world, "sleep 1000").len(), 3);
     daemon.stop().ok();
     // Told, and nothing changed.
     let before = world.snapshot();
     let output = kleened(&world, &dry);
     output.ok().says("would remove link kleene0").says("would remove link epair0a");
-    output.says("would remove container ").says("would remove cgroup ").says("/k");
+    output
+        .says("would remove address 10.4.6.77")
+        .says("would remove container ")
+        .says("would remove cgroup ")
+        .says("/k");
     assert!(!output.contains("kleene7") && !output.contains("epair7a"), "{output}");
     assert_eq!(before.diff(&world.snapshot()), [""; 0]);
     // Done.
@@ -91,6 +98,7 @@ fn purge_removes_what_is_ours_and_nothing_else() {
     let left = links(&world, "bridge");
     assert_eq!((left.len(), &left[0]["ifname"]), (1, &"kleene7".into()));
     assert_eq!(cables(&world)[0]["ifname"], "epair7a");
+    assert!(!world.run(["nft", "list", "tables"]).ok().contains("kleene-"));
     for link in ["epair7a", "kleene7"] {
         world.run(["ip", "link", "del", link]).ok();
     }

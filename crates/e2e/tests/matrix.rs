@@ -11,7 +11,7 @@ mod common;
 mod table;
 
 use cell::Cell;
-use common::{LIMIT, net};
+use common::LIMIT;
 use kleene_e2e::World;
 use std::collections::BTreeSet;
 use table::{Driver, Kind, Operation, Outcome, State, outcome};
@@ -59,7 +59,7 @@ fn run(test: &str, driver: Driver, kind: Kind) {
     let Some(world) = World::open(test) else { return };
     let _kleened = world.start_kleened("");
     let before = world.snapshot();
-    let settings = net::settings(&world);
+    let settings = world.settings();
     let (mut cells, mut checks) = (0, 0);
     {
         let stage = cell::Stage::new(&world, kind);
@@ -73,7 +73,7 @@ fn run(test: &str, driver: Driver, kind: Kind) {
         stage.end();
     }
     world.assert_back_to(&before, LIMIT);
-    assert_eq!(net::settings(&world), settings);
+    assert_eq!(world.settings(), settings);
     println!("{test}: {cells} cells, {checks} checks");
     assert_eq!(cells, CELLS);
     assert!(checks >= fewest(driver, kind), "only {checks} checks");

@@ -5,18 +5,10 @@
 
 mod common;
 
-use common::net::{Place, addresses_of, connect, endpoint_of, network, on};
+use common::net::{Place, addresses_of, connect, create_network, endpoint_of, network, on};
 use common::{create, endpoint, links, with};
 use kleene_e2e::{OUTSIDE4, OUTSIDE6, Reply, WORLD4, WORLD6, World};
-use serde_json::{Value, json};
-
-fn create_network(world: &World, body: &Value) -> Reply {
-    world.http("POST", "/networks/create", Some(body))
-}
-
-fn net(name: &str, kind: &str, changes: &Value) -> Value {
-    with(json!({"name": name, "type": kind}), changes)
-}
+use serde_json::json;
 
 /// Connects `it` with these addresses.
 fn ask(world: &World, network: &str, v4: &str, v6: &str) -> Reply {
@@ -208,9 +200,10 @@ fn small_subnets_are_used_to_the_last_address() {
         ("subnet6", "fd00:4::1/128"),
     ] {
         for kind in ["loopback", "bridge", "custom"] {
-            let body = net("tiny", kind, &json!({field: subnet, "interface": "eth0"}));
+            let changes = json!({field: subnet, "interface": "eth0"});
             let text = format!("invalid {field}: {subnet} has no address for a container");
-            assert_eq!(create_network(&world, &body).expect(409).message(), text, "{kind}");
+            let reply = create_network(&world, "tiny", kind, &changes);
+            assert_eq!(reply.expect(409).message(), text, "{kind}");
         }
     }
     assert_eq!(before.diff(&world.snapshot()), [""; 0]);
@@ -249,8 +242,8 @@ fn interfaces_are_named_and_not_shared() {
         ("loopback", "a\u{7f}", invalid),
     ];
     for (kind, interface, text) in cases {
-        let body = net("more", kind, &json!({"interface": interface, "subnet": "10.9.0.0/24"}));
-        let reply = create_network(&world, &body);
+        let changes = json!({"interface": interface, "subnet": "10.9.0.0/24"});
+        let reply = create_network(&world, "more", kind, &changes);
         assert!(reply.expect(409).message().contains(text), "{interface}: {}", reply.message());
     }
     assert_eq!(before.diff(&world.snapshot()), [""; 0]);
@@ -260,7 +253,7 @@ fn interfaces_are_named_and_not_shared() {
 fn names_are_told_apart() {
     let Some(world) = World::open("names_are_told_apart") else { return };
     let _kleened = world.start_kleened("");
-    let named = |name: &str| create_network(&world, &net(name, "loopback", &json!({})));
+    let named = |name: &str| create_network(&world, name, "loopback", &json!({}));
     let id = named("first").expect(201).id().to_owned();
     // Up to the limit, and in every script.
     let longest = "n".repeat(255);

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{LIMIT, bridge, cables, is_running, links, processes, said, sleeper, web};
+use common::{LIMIT, addresses, bridge, cables, is_running, links, processes, said, sleeper, web};
 use kleene_e2e::World;
 use serde_json::Value;
 
@@ -97,14 +97,19 @@ fn a_bridge_that_was_deleted_comes_back() {
     let run = ["run", "--rm", "-l", "vnet", "-n", "web", "host-usr", "true"];
     // The allowed twin.
     world.klee(run).ok();
+    world.wait_until(LIMIT, "no cable", || cables(&world).is_empty());
+    let on_bridge = || addresses(&links(&world, "bridge")[0]);
+    let before = on_bridge();
     world.run(["ip", "link", "del", "kleene0"]).ok();
     // Whoever needs it first may be told that it was gone; nothing else.
     let output = world.klee(run);
     if output.status != Some(0) {
         assert!(said(output.code(125)).contains("kleene0"), "{output}");
     }
-    assert_eq!(links(&world, "bridge").len(), 1);
+    world.wait_until(LIMIT, "the bridge", || links(&world, "bridge").len() == 1);
     world.klee(run).ok();
+    assert_eq!(on_bridge(), before);
+    world.wait_until(LIMIT, "no cable", || cables(&world).is_empty());
     drop(kleened);
 }
 

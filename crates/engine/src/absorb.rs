@@ -85,8 +85,8 @@ impl Actual {
         self.remove(name);
         self.retired.insert(name.clone());
         // The same cable has an end inside that is called alike.
-        let inner = name.as_str().strip_suffix('a').map(|stem| format!("{stem}b"));
-        self.defaults.retain(|_, over| Some(over.as_str()) != inner.as_deref());
+        let inner = name.cable_number().map(LinkName::cable_container);
+        self.defaults.retain(|_, over| Some(&*over) != inner.as_ref());
         let Owner::Container(id) = link.mark().owner else { return };
         self.drop_pieces_on(name);
         // Its inner end goes with it.

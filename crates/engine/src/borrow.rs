@@ -10,7 +10,8 @@ use kleene_model::{
 };
 
 use crate::engine::Engine;
-use crate::host::{Host, chain};
+use crate::host::Host;
+use crate::networks::host_refused;
 use crate::state::State;
 use crate::store::{Durability, Store};
 
@@ -46,21 +47,17 @@ impl<H: Host, S: Store> Engine<H, S> {
         if self.state.is_stood_on(id, family) {
             return Ok(());
         }
-        let mut needed = self
-            .host
-            .to_borrow(&network.interface, network.kind, family)
-            .map_err(|err| Refusal::Host { what: chain(&err) })?;
+        let needed = self.host.to_borrow(&network.interface, network.kind, family);
+        let mut needed = needed.map_err(|err| host_refused(&err))?;
         needed.retain(|borrowed| !self.state.has_borrowed(id, &borrowed.setting));
         if needed.is_empty() {
             return Ok(());
         }
-        let mut changed = Network::clone(network);
         for borrowed in &needed {
             self.actual.set_setting(borrowed.setting.clone(), borrowed.before.clone());
         }
-        changed.borrowed.extend(needed);
         let mut next = self.state.clone();
-        next.put_network(Arc::new(changed));
+        next.edit_network(id, |network| network.borrowed.extend(needed));
         self.commit(next, Durability::Process)
     }
 
@@ -93,27 +90,30 @@ impl<H: Host, S: Store> Engine<H, S> {
             let heir = |n: &&Arc<Network>| {
                 n.id != id && n.kind != NetworkType::Loopback && next.is_stood_on(n.id, family)
             };
-            next.networks().find(heir).cloned()
+            next.networks().find(heir).map(|heir| heir.id)
         };
-        let heirs: Vec<(Arc<Network>, Borrowed)> =
+        let heirs: Vec<(NetworkId, Borrowed)> =
             shared.into_iter().filter_map(|b| Some((stood_on(b.family)?, b))).collect();
         for (heir, borrowed) in heirs {
-            let mut changed = Network::clone(&heir);
-            changed.borrowed.push(borrowed);
-            next.put_network(Arc::new(changed));
+            next.edit_network(heir, |network| network.borrowed.push(borrowed));
         }
     }
 
-    /// The same for one network.
+    /// Whether a setting is what it was before. That of an interface which is
+    /// gone has gone with it.
+    pub(crate) fn is_put_back(&self, borrowed: &Borrowed) -> bool {
+        self.actual.setting(&borrowed.setting).is_none_or(|value| *value == borrowed.before)
+    }
+
+    /// What [`Self::give_back`] does for one network.
     pub(crate) fn forget_borrowed(&mut self, id: NetworkId) {
         let Some(network) = self.state.network(id).filter(|n| !n.borrowed.is_empty()) else {
             return;
         };
         let mut changed = Network::clone(network);
-        changed.borrowed.retain(|borrowed| {
-            let put_back = self.actual.setting(&borrowed.setting) == Some(&borrowed.before);
-            !put_back || self.state.is_needed(id, borrowed)
-        });
+        changed
+            .borrowed
+            .retain(|borrowed| !self.is_put_back(borrowed) || self.state.is_needed(id, borrowed));
         if changed.borrowed.len() == network.borrowed.len() {
             return;
         }

@@ -58,7 +58,8 @@ impl<H: Host, S: Store> Engine<H, S> {
         let options =
             EndpointOptions::parse(container.driver, &address, mac.as_deref(), *mtu, priority)?;
         if container.run.has_network() {
-            self.borrow_for(&container, &[(network.id, address)])?;
+            let borrowed = self.borrow_for(&container, &[(network.id, address)]);
+            borrowed.inspect_err(|_| self.forget_borrowed(network.id))?;
             (next, _) = reserve(&self.state)?;
         }
         let order = next.endpoints_of(container.id).map(|e| e.order + 1).max().unwrap_or(0);
@@ -77,6 +78,8 @@ impl<H: Host, S: Store> Engine<H, S> {
         }
         let connected = self.commit(next, Durability::Process);
         if connected.is_err() {
+            // Its endpoint is not there to lead to it.
+            self.forget_borrowed(network.id);
             self.give_back(container.id);
         }
         connected.map(|()| Outcome::Done)

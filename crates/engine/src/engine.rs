@@ -130,7 +130,7 @@ impl<H: Host, S: Store> Engine<H, S> {
         let seen = engine.host.observe().map_err(StartError::Host)?;
         engine.see(seen);
         engine.take_over(same_boot).map_err(StartError::Store)?;
-        let failures = engine.converge();
+        let (_, failures) = engine.converge();
         engine.note_health(&failures, &BTreeSet::new());
         let failure = failures.into_iter().next().map(|(_, failure)| failure);
         let networks: Vec<NetworkId> = engine.state.networks().map(|n| n.id).collect();
@@ -167,27 +167,28 @@ impl<H: Host, S: Store> Engine<H, S> {
         self.store.write(&writes, Durability::Process)
     }
 
-    /// Brings the kernel to the desired state, whatever is there. What was
-    /// refused, for which objects, is returned.
-    pub(crate) fn converge(&mut self) -> Vec<(Touched, ApplyError)> {
+    /// Brings the kernel to the desired state, whatever is there. Returns what
+    /// was done, and what was refused, for which objects.
+    pub(crate) fn converge(&mut self) -> (Vec<Change>, Vec<(Touched, ApplyError)>) {
         let changes = plan(Scope::All, &self.actual, &self.state, &self.instance);
         if self.carry_out(&changes).is_ok() {
-            return Vec::new();
+            return (changes, Vec::new());
         }
         // One object that cannot be brought back does not keep the others
         // away: each for itself, links that nobody wants any more included.
         if let Ok(seen) = self.host.observe() {
             self.see(seen);
         }
-        let mut failures = Vec::new();
+        let (mut done, mut failures) = (Vec::new(), Vec::new());
         for touched in self.each_alone() {
             let scope = Scope::Touched(&touched);
             let changes = plan(scope, &self.actual, &self.state, &self.instance);
-            if let Err(refused) = self.carry_out(&changes) {
-                failures.push((touched, refused));
+            match self.carry_out(&changes) {
+                Ok(()) => done.extend(changes),
+                Err(refused) => failures.push((touched, refused)),
             }
         }
-        failures
+        (done, failures)
     }
 
     /// Every object for itself: those that shall be, and those that are.
@@ -317,8 +318,8 @@ impl<H: Host, S: Store> Engine<H, S> {
         }
     }
 
-    /// The one way in which the state changes: write it down, plan, apply,
-    /// keep the picture true. When the kernel refuses, the same road leads
+    /// The one way in which a change that somebody asks for is made: write it
+    /// down, plan, apply, keep the picture true. When the kernel refuses, the same road leads
     /// back to the state of before.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //! processes or clocks.
 //!
 //! [`Engine::handle`] takes one [`Input`] and answers with [`Effect`]s. Every
-//! change of state goes through `Engine::commit`.
+//! change of state that somebody asks for goes through `Engine::commit`.
 #![forbid(unsafe_code)]
 
 mod absorb;

@@ -39,8 +39,7 @@ impl<H: Host, S: Store> Engine<H, S> {
 
     /// Why an interface cannot be a port, if so.
     fn unfit(&self, name: &LinkName, force: bool) -> Option<String> {
-        let on = |network: &Arc<Network>| network.linked.iter().any(|linked| linked.link == *name);
-        if let Some(holder) = self.state.networks().find(|network| on(network)) {
+        if let Some(holder) = self.state.linked_into(name) {
             return Some(format!("it is linked into network {} already", holder.name));
         }
         if let Some(network) = self.state.network_on(name.as_str()) {
@@ -49,10 +48,10 @@ impl<H: Host, S: Store> Engine<H, S> {
         let Some(link) = self.actual.link(name) else {
             return Some("there is no such interface".to_owned());
         };
-        if name.as_str() == "lo" {
+        if name.is_loopback() {
             return Some("it is a loopback".to_owned());
         }
-        if link.owned(&self.instance).is_some() || link.mark().is_some() {
+        if link.mark().is_some() {
             return Some("it is the cable of a container".to_owned());
         }
         if link.kind() == LinkKind::Bridge {
@@ -89,14 +88,20 @@ impl<H: Host, S: Store> Engine<H, S> {
         Ok(Outcome::Done)
     }
 
-    /// Forgets the interfaces that the kernel has let go.
+    /// Forgets the interfaces that the kernel has let go, and only those.
     pub(crate) fn forget_unlinked(&mut self, id: NetworkId) -> Result<(), Refusal> {
-        let leaving = |network: &Arc<Network>| network.linked.iter().any(|linked| linked.leaving);
-        if !self.state.network(id).is_some_and(leaving) {
+        let Some(network) = self.state.network(id) else { return Ok(()) };
+        let bridge = Some(&network.interface);
+        let is_free =
+            |link: &LinkName| self.actual.link(link).is_none_or(|link| link.master() != bridge);
+        let gone = |linked: &Linked| linked.leaving && is_free(&linked.link);
+        if !network.linked.iter().any(gone) {
             return Ok(());
         }
+        let mut changed = Network::clone(network);
+        changed.linked.retain(|linked| !gone(linked));
         let mut next = self.state.clone();
-        next.edit_network(id, |network| network.linked.retain(|linked| !linked.leaving));
+        next.put_network(Arc::new(changed));
         self.commit(next, Durability::Disk)
     }
 }

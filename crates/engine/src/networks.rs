@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use kleene_model::api::{AUTO, HOST_GATEWAY, NetworkConfig};
 use kleene_model::{
-    Dual, EndpointId, Family, Gateway, LinkName, Nat, Network, NetworkId, NetworkName, NetworkType,
-    Refusal, Subnet,
+    Borrowed, Dual, EndpointId, Family, Gateway, LinkName, Nat, Network, NetworkId, NetworkName,
+    NetworkType, Refusal, Subnet,
 };
 
 use crate::command::Outcome;
@@ -79,26 +79,28 @@ impl<H: Host, S: Store> Engine<H, S> {
             other => other,
         })?;
         let id = network.id;
-        let borrows = !network.borrowed.is_empty();
-        let mut next = self.state.clone();
-        let endpoints: Vec<EndpointId> = next.endpoints_of_network(id).map(|e| e.id).collect();
-        for endpoint in endpoints {
-            next.detach(endpoint);
-        }
-        if borrows {
-            next.edit_network(id, |network| network.leaving = true);
-        } else {
-            next.remove_network(id);
-        }
-        self.commit(next, Durability::Disk)?;
-        self.see_off(id)?;
+        self.dismiss(&[id])?;
         Ok(Outcome::Id(id.to_string()))
     }
 
+    /// Removes networks with their endpoints.
+    fn dismiss(&mut self, ids: &[NetworkId]) -> Result<(), Refusal> {
+        let mut next = self.state.clone();
+        for id in ids {
+            next.dismiss(*id);
+        }
+        self.commit(next, Durability::Disk)?;
+        ids.iter().try_for_each(|id| self.see_off(*id))
+    }
+
     /// A network that is removed is forgotten when what was changed for it is
-    /// put back.
+    /// put back, and not before.
     pub(crate) fn see_off(&mut self, id: NetworkId) -> Result<(), Refusal> {
-        if self.state.network(id).is_none_or(|network| !network.leaving) {
+        let Some(network) = self.state.network(id).filter(|network| network.leaving) else {
+            return Ok(());
+        };
+        let owed = |b: &Borrowed| !self.is_put_back(b) && !self.state.is_needed(id, b);
+        if network.borrowed.iter().any(owed) {
             return Ok(());
         }
         let mut next = self.state.clone();
@@ -115,11 +117,7 @@ impl<H: Host, S: Store> Engine<H, S> {
             .filter(|network| self.state.endpoints_of_network(network.id).next().is_none())
             .map(|network| network.id)
             .collect();
-        let mut next = self.state.clone();
-        for id in &unused {
-            next.remove_network(*id);
-        }
-        self.commit(next, Durability::Disk)?;
+        self.dismiss(&unused)?;
         Ok(Outcome::Ids(unused.iter().map(ToString::to_string).collect()))
     }
 
@@ -143,15 +141,37 @@ impl<H: Host, S: Store> Engine<H, S> {
             let network = network.name.to_string();
             return Err(Refusal::InterfaceInUse { name: asked.to_owned(), network });
         }
+        if let Some(network) = state.linked_into(&name) {
+            let network = network.name.to_string();
+            return Err(Refusal::InterfaceInUse { name: asked.to_owned(), network });
+        }
         let text = asked.to_owned();
-        match (kind, self.actual.link(&name).is_some()) {
-            (NetworkType::Loopback | NetworkType::Bridge, true) => {
+        match (kind, self.actual.link(&name)) {
+            (NetworkType::Loopback | NetworkType::Bridge, Some(_)) => {
                 Err(Refusal::InterfaceExists { name: text })
             }
-            (NetworkType::Custom, false) => Err(Refusal::NoSuchInterface { name: text }),
-            (NetworkType::Loopback | NetworkType::Bridge, false) | (NetworkType::Custom, true) => {
-                Ok(name)
+            (NetworkType::Custom, None) => Err(Refusal::NoSuchInterface { name: text }),
+            (NetworkType::Custom, Some(link)) if link.mark().is_some() => {
+                Err(Refusal::InterfaceOfKleene { name: text })
             }
+            (NetworkType::Loopback | NetworkType::Bridge, None)
+            | (NetworkType::Custom, Some(_)) => Ok(name),
+        }
+    }
+}
+
+impl State {
+    /// Removes a network with its endpoints. One for which settings were changed
+    /// stays until they are put back.
+    fn dismiss(&mut self, id: NetworkId) {
+        let endpoints: Vec<EndpointId> = self.endpoints_of_network(id).map(|e| e.id).collect();
+        for endpoint in endpoints {
+            self.detach(endpoint);
+        }
+        if self.network(id).is_some_and(|network| !network.borrowed.is_empty()) {
+            self.edit_network(id, |network| network.leaving = true);
+        } else {
+            self.remove_network(id);
         }
     }
 }

@@ -128,7 +128,7 @@ impl Planner<'_> {
         for endpoint in self.desired.endpoints_of(container) {
             let Some(network) = self.desired.network(endpoint.network) else { continue };
             let link = network.interface.clone();
-            if link != *inner && link.as_str() != LOOPBACK {
+            if link != *inner && !link.is_loopback() {
                 inside.insert(Inside::Mirror { link: link.clone() });
             }
             for (family, addr) in endpoint.address.present() {
@@ -191,19 +191,19 @@ impl Planner<'_> {
         for addr in &extent.addresses {
             let Some(desired) = self.pieces(*addr) else { continue };
             let known: BTreeSet<&Piece> = self.actual.pieces_of(*addr).collect();
-            put.extend(desired.iter().filter(|piece| !known.contains(piece)).cloned());
+            let mut new: Vec<Piece> =
+                desired.iter().filter(|piece| !known.contains(piece)).cloned().collect();
             taken.extend(known.iter().filter(|piece| !desired.contains(piece)).cloned().cloned());
             // The way into the cable comes before the fallback: one that stands
             // already would come behind a new one.
-            let kind = |rank| move |piece: &&Piece| piece.rank() == rank;
-            let (fallback, steer) = (kind(FALLBACK), kind(STEER));
-            if put.iter().any(|piece: &Piece| piece.addr() == Some(*addr) && fallback(&piece)) {
-                let standing = known.iter().map(|piece| (*piece).clone());
-                let again: Vec<Piece> =
-                    standing.filter(|piece| steer(&piece) && desired.contains(piece)).collect();
+            if new.iter().any(|piece| matches!(piece, Piece::Fallback { .. })) {
+                let steer = |piece: &&Piece| matches!(piece, Piece::Steer { .. });
+                let standing = desired.iter().filter(|piece| known.contains(piece));
+                let again: Vec<Piece> = standing.filter(steer).cloned().collect();
                 taken.extend(again.iter().cloned());
-                put.extend(again);
+                new.extend(again);
             }
+            put.extend(new);
         }
         put.sort_by_key(Piece::rank);
         taken.sort_by_key(|piece| std::cmp::Reverse(piece.rank()));
@@ -287,12 +287,6 @@ impl Planner<'_> {
         unwanted.into_iter().map(take).collect()
     }
 }
-
-/// Ranks of [`Piece::Fallback`] and [`Piece::Steer`].
-const FALLBACK: u8 = 3;
-const STEER: u8 = 4;
-
-const LOOPBACK: &str = "lo";
 
 /// The smaller of two limits, where there are any.
 fn least(one: Option<u32>, other: Option<u32>) -> Option<u32> {

@@ -43,7 +43,7 @@ impl<H: Host, S: Store> Engine<H, S> {
     }
 
     fn next_of_pools(&self, family: Family, taken: &Taken<'_>) -> Result<Subnet, Refusal> {
-        let free = |subnet: &Subnet| taken.holder(*subnet, true).is_none();
+        let free = |subnet: &Subnet| taken.is_free(*subnet);
         self.pools
             .subnets(family)
             .find(free)
@@ -76,11 +76,16 @@ impl Taken<'_> {
         })
     }
 
+    /// Whether a network could have it.
+    fn is_free(&self, subnet: Subnet) -> bool {
+        subnet.reserved().is_none() && self.holder(subnet, true).is_none()
+    }
+
     fn permit(&self, family: Family, subnet: Subnet) -> Result<Subnet, Refusal> {
         // A custom network stands in the middle of one of the host's own.
         let routes = self.kind != NetworkType::Custom;
         let Some(other) = self.holder(subnet, routes) else { return Ok(subnet) };
-        let next = next_free(subnet, |candidate| self.holder(candidate, true).is_none());
+        let next = next_free(subnet, |candidate| self.is_free(candidate));
         Err(Refusal::SubnetOverlaps {
             field: family.field("subnet"),
             subnet: subnet.net(),

@@ -14,7 +14,6 @@ use crate::engine::Engine;
 use crate::health::Health;
 use crate::host::{ApplyError, Host, chain};
 use crate::piece::Piece;
-use crate::plan::{Scope, plan};
 use crate::store::{Durability, Key, Store};
 use crate::touched::Touched;
 
@@ -142,8 +141,8 @@ impl<H: Host, S: Store> Engine<H, S> {
                 let shown = |piece: &Piece| matches!(piece, Piece::Show { .. });
                 addr.is_ipv6() && self.actual.pieces_of(*addr).any(shown)
             }
-            Disturbance::DefaultRoute { family: _ } => {
-                self.actual.placed_addresses().next().is_some()
+            Disturbance::DefaultRoute { family } => {
+                self.actual.placed_addresses().any(|addr| Family::of(addr) == *family)
             }
             Disturbance::AnswerGone { link, addr } => {
                 let answer = Piece::Answer { link: link.clone(), addr: *addr };
@@ -184,6 +183,9 @@ impl<H: Host, S: Store> Engine<H, S> {
             .filter_map(|container| Some((container.id, container.cable.clone()?)))
             .filter(|(_, cable)| self.own_link(&cable.host()).is_none())
             .collect();
+        if lost.is_empty() {
+            return;
+        }
         for (id, cable) in lost {
             if self.actual.namespace(id).is_none() || self.look_inside(id).is_err() {
                 continue;
@@ -201,11 +203,9 @@ impl<H: Host, S: Store> Engine<H, S> {
     /// Brings the kernel to the desired state, and says what was done and what
     /// could not be.
     fn mend(&mut self) {
-        let planned = plan(Scope::All, &self.actual, &self.state, &self.instance);
-        let sentences: Vec<String> = planned.iter().map(ToString::to_string).collect();
-        let concerned = self.networks_of(&planned);
-        let failures = self.converge();
-        self.note_health(&failures, &concerned);
+        let (done, failures) = self.converge();
+        let sentences: Vec<String> = done.iter().map(ToString::to_string).collect();
+        self.note_health(&failures, &self.networks_of(&done));
         if !sentences.is_empty() {
             self.effects.push(Effect::Mended { changes: sentences });
         }

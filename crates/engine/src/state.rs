@@ -68,7 +68,7 @@ impl State {
         self.holders.keys().copied()
     }
 
-    /// Every key of networks, containers and endpoints: the scope of a full plan.
+    /// Every key of networks, containers and endpoints.
     #[must_use]
     pub fn all_keys(&self) -> BTreeSet<Key> {
         let networks = self.networks.keys().copied().map(Key::Network);
@@ -317,8 +317,7 @@ impl State {
     /// Whether the number of a cable of that name is in use.
     #[must_use]
     pub fn has_cable(&self, host: &LinkName) -> bool {
-        let number = host.as_str().strip_prefix("epair").and_then(|rest| rest.strip_suffix('a'));
-        number.and_then(|text| text.parse().ok()).is_some_and(|number| self.cables.contains(number))
+        host.cable_number().is_some_and(|number| self.cables.contains(number.into()))
     }
 
     /// Takes the lowest cable number whose name is free, by `usable`.

@@ -37,14 +37,6 @@ impl Touched {
     /// Only what is stored under one key.
     #[must_use]
     pub fn one(key: Key) -> Self {
-        let mut touched = Self::default();
-        match key {
-            Key::Network(id) => drop(touched.networks.insert(id)),
-            Key::Container(id) => drop(touched.containers.insert(id)),
-            Key::Endpoint(id) => drop(touched.endpoints.insert(id)),
-            Key::Execution(_) => {}
-        }
-        touched.keys.insert(key);
-        touched
+        Self { keys: BTreeSet::from([key]), ..Self::default() }
     }
 }

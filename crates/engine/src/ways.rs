@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use kleene_model::{
-    Borrowed, Container, ContainerId, Driver, Endpoint, Family, LinkName, NetworkId, NetworkType,
+    Borrowed, Container, ContainerId, Driver, Endpoint, Family, LinkName, Network, NetworkId,
+    NetworkType,
 };
 
 use crate::state::State;
@@ -29,7 +30,7 @@ impl State {
     pub fn first_interface(&self, id: ContainerId) -> Option<&LinkName> {
         let first = self.endpoints_of(id).next()?;
         let network = self.network(first.network)?;
-        (network.interface.as_str() != "lo").then_some(&network.interface)
+        (!network.interface.is_loopback()).then_some(&network.interface)
     }
 
     /// Whether a setting that was changed for a network is needed.
@@ -52,9 +53,14 @@ impl State {
         networks.flat_map(|network| &network.borrowed).any(|b| b.setting == setting)
     }
 
+    /// The network that an interface of the host is linked into.
+    pub(crate) fn linked_into(&self, link: &LinkName) -> Option<&Arc<Network>> {
+        self.networks().find(|network| network.linked.iter().any(|linked| linked.link == *link))
+    }
+
     /// Whether an interface of the host is linked into some network.
     pub(crate) fn is_linked(&self, link: &LinkName) -> bool {
-        self.networks().any(|network| network.linked.iter().any(|linked| linked.link == *link))
+        self.linked_into(link).is_some()
     }
 
     /// The endpoints of a container, the one first that shall rather carry its

@@ -266,6 +266,10 @@ impl Default for Pools {
 }
 
 impl Pool {
+    /// The most subnets of a pool, as a power of 2: somebody waits while a free
+    /// one is looked for.
+    const BITS_MAX: u8 = 18;
+
     /// Reads a range in CIDR notation. It is cut into /24 or /64, or, where a
     /// size follows as in `10.0.0.0/8:26`, into subnets of that prefix length.
     ///
@@ -292,6 +296,13 @@ impl Pool {
         if prefix < range.prefix() || prefix > most {
             let least = range.prefix();
             return Err(format!("'{text}': /{prefix} does not fit, use {least} to {most}"));
+        }
+        if let Some(reserved) = range.reserved() {
+            return Err(format!("'{text}' holds {reserved}, which no interface can be given"));
+        }
+        if prefix - range.prefix() > Self::BITS_MAX {
+            let most = 1_u32 << Self::BITS_MAX;
+            return Err(format!("'{text}' is more than {most} subnets, name a smaller range"));
         }
         Ok(Self { range, prefix })
     }
@@ -463,6 +474,10 @@ mod tests {
         for bad in bad.into_iter().chain(["10.0.0.0/25"]) {
             assert!(Pool::parse(bad).is_err(), "{bad}");
         }
+        // More than anybody waits for, and what nobody can have.
+        assert!(Pool::parse("10.0.0.0/8:26").is_ok() && Pool::parse("10.0.0.0/8:27").is_err());
+        assert!(Pool::parse("fd00::/46").is_ok() && Pool::parse("fd00::/45").is_err());
+        assert!(Pool::parse("126.0.0.0/16").is_ok() && Pool::parse("127.0.0.0/16").is_err());
     }
 
     #[test]

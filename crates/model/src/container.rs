@@ -25,6 +25,11 @@ pub enum Driver {
     Disabled,
 }
 
+impl Driver {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Ipnet, Self::Host, Self::Vnet, Self::Disabled];
+}
+
 impl fmt::Display for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

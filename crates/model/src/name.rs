@@ -136,11 +136,25 @@ impl LinkName {
         Self(format!("epair{}b", number % 1_000_000_000))
     }
 
+    /// The number of the cable whose host's end has this name.
+    #[must_use]
+    pub fn cable_number(&self) -> Option<u32> {
+        let number = self.0.strip_prefix("epair")?.strip_suffix('a')?.parse().ok()?;
+        // Not epair07a, nor one with a sign.
+        (Self::cable_host(number) == *self).then_some(number)
+    }
+
     /// Whether it is the name of a container's end of a cable.
     #[must_use]
     pub fn is_cable_container(&self) -> bool {
         let number = self.0.strip_prefix("epair").and_then(|rest| rest.strip_suffix('b'));
         number.is_some_and(|n| !n.is_empty() && n.bytes().all(|digit| digit.is_ascii_digit()))
+    }
+
+    /// Whether it is the loopback's name.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.0 == "lo"
     }
 }
 

@@ -23,6 +23,11 @@ pub enum NetworkType {
     Custom,
 }
 
+impl NetworkType {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Loopback, Self::Bridge, Self::Custom];
+}
+
 impl fmt::Display for NetworkType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -250,7 +255,9 @@ impl EndpointOptions {
             MacAddress::parse(text)
                 .ok_or_else(|| invalid(format!("'{text}' is no MAC address of an interface")))
         });
-        for (family, _) in address.present() {
+        // Without an address it is a wire all the same, and IPv4 the least.
+        let families = address.present().map(|(family, _)| family);
+        for family in [Family::V4].into_iter().chain(families) {
             let (least, most) = (*Self::MTU_MIN.get(family), Self::MTU_MAX);
             if mtu.is_some_and(|mtu| mtu < least || mtu > most) {
                 let family = family.protocol();

@@ -191,6 +191,14 @@ pub enum Refusal {
         /// The interface.
         name: String,
     },
+    /// A custom network on an interface that Kleene has made.
+    #[error(
+        "interface {name} is Kleene's own, such as the cable of a container: choose an interface of the host"
+    )]
+    InterfaceOfKleene {
+        /// The interface.
+        name: String,
+    },
     /// Another network has this interface.
     #[error("interface {name} is used by network {network}")]
     InterfaceInUse {

@@ -93,7 +93,7 @@ pub(super) fn typed() -> Option<Vec<Word>> {
 fn split(line: &str) -> Vec<Word> {
     let (mut words, mut word, mut begun) = (Vec::new(), Word::default(), false);
     let mut quote = None;
-    let mut chars = line.chars();
+    let mut chars = line.chars().peekable();
     while let Some(c) = chars.next() {
         match (quote, c) {
             (Some(end), c) if c == end => quote = None,
@@ -101,9 +101,14 @@ fn split(line: &str) -> Vec<Word> {
                 quote = Some(c);
                 (word.quoted, begun) = (true, true);
             }
-            (None | Some('"'), '\\') => {
+            (None, '\\') => {
                 word.text.extend(chars.next());
                 begun = true;
+            }
+            // In quotes it stands for itself before all others.
+            (Some('"'), '\\') => {
+                let special = chars.next_if(|c| matches!(c, '$' | '`' | '"' | '\\'));
+                word.text.push(special.unwrap_or('\\'));
             }
             (None, c) if c.is_ascii_whitespace() => {
                 if std::mem::take(&mut begun) {
@@ -148,6 +153,7 @@ mod tests {
         assert_eq!(texts("klee network rm w"), ["klee", "network", "rm", "w"]);
         assert_eq!(texts("klee  --host http:///s  "), ["klee", "--host", "http:///s", ""]);
         assert_eq!(texts(r#"k 'a b' "c \"d" e\ f "#), ["k", "a b", "c \"d", "e f", ""]);
+        assert_eq!(texts(r#"k "a\b" "\$x\\" '\"'"#), ["k", r"a\b", r"$x\", r#"\""#]);
         assert_eq!(texts("k --filter name=w"), ["k", "--filter", "name=w"]);
         assert_eq!(texts("k 'a b"), ["k", "a b"]);
         assert_eq!(texts("k ''"), ["k", ""]);

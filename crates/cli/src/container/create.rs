@@ -159,7 +159,7 @@ fn driver(typed: Option<String>, has_network: bool) -> Result<Driver, Failure> {
     let Some(text) = typed else {
         return Ok(if has_network { Driver::Ipnet } else { Driver::Host });
     };
-    [Driver::Ipnet, Driver::Host, Driver::Vnet, Driver::Disabled]
+    Driver::ALL
         .into_iter()
         .find(|driver| driver.to_string() == text)
         .ok_or(Failure::Driver { text })

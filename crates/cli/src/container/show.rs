@@ -4,8 +4,10 @@ use clap::builder::NonEmptyStringValueParser;
 use clap_complete::engine::ArgValueCompleter;
 use http_body_util::BodyExt;
 use jiff::Timestamp;
+use kleene_model::Driver;
 use kleene_model::api::{
-    ContainerInspect, ContainerSummary, EndPoint, MountPoint, Network, NetworkInspect,
+    Container, ContainerInspect, ContainerSummary, EndPoint, MountPoint, Network, NetworkInspect,
+    PublishedPort,
 };
 
 use crate::api::LogQuery;
@@ -25,14 +27,7 @@ pub(crate) struct LsArgs {
     #[arg(short, long)]
     all: bool,
     #[command(flatten)]
-    list: ListArgs,
-    /// Show only what passes: id, name, driver, status, image, network or persist; may be repeated
-    #[arg(
-        short = 'f', long = "filter", value_name = "KEY=VALUE",
-        value_parser = filter::parse::<ContainerKey>,
-        add = ArgValueCompleter::new(completion::filter::<ContainerKey>)
-    )]
-    filters: Vec<Filter<ContainerKey>>,
+    list: ListArgs<ContainerKey>,
 }
 
 /// What containers are filtered by.
@@ -48,11 +43,11 @@ pub(crate) enum ContainerKey {
 }
 
 impl Key for ContainerKey {
-    fn values(self) -> Option<&'static [&'static str]> {
+    fn values(self) -> Option<Vec<String>> {
         match self {
-            Self::Driver => Some(&["ipnet", "vnet", "host", "disabled"]),
-            Self::Status => Some(&["running", "stopped"]),
-            Self::Persist => Some(&["true", "false"]),
+            Self::Driver => Some(filter::texts(Driver::ALL)),
+            Self::Status => Some(filter::texts([true, false].map(details::status))),
+            Self::Persist => Some(filter::texts([true, false])),
             Self::Id | Self::Name | Self::Image | Self::Network => None,
         }
     }
@@ -100,16 +95,14 @@ pub(crate) struct LogsArgs {
 }
 
 pub(super) async fn ls(ui: &mut Ui, client: &Client, args: LsArgs) -> Result<u8, Failure> {
+    let LsArgs { all, list } = args;
     // Whoever asks for stopped ones wants to see them.
-    let stopped = args.filters.iter().any(|f| f.key == ContainerKey::Status);
-    let all = args.all || stopped;
+    let all = all || list.filters.iter().any(|filter| filter.key == ContainerKey::Status);
     let path = if all { "/containers/list?all=true" } else { "/containers/list" };
     let mut listed = client.list::<ContainerSummary>(path).await?;
-    if !args.filters.is_empty() {
-        let members = members(client, &args.filters).await?;
-        listed.retain(|summary| passes(&args.filters, summary, &members))?;
-    }
-    output::list(ui, &args.list, &listed, &COLUMNS)
+    let members = members(client, &list.filters).await?;
+    listed.retain(|summary| passes(&list.filters, summary, &members))?;
+    output::list(ui, &list, &listed, &COLUMNS)
 }
 
 /// The containers of each network that is filtered by.
@@ -157,48 +150,86 @@ pub(super) async fn inspect(
     let what = (args.container.as_str(), &args.how);
     output::inspect(ui, client, "containers", what, async |ui, inspected: ContainerInspect| {
         let networks = client.list::<Network>("/networks/list").await?.items;
-        print(ui, &inspected, &networks)
+        print(ui, inspected, &networks)
     })
     .await
 }
 
 /// One container, for people.
-fn print(ui: &mut Ui, inspected: &ContainerInspect, networks: &[Network]) -> Result<(), Failure> {
-    let container = &inspected.container;
-    details::print(
-        ui,
-        &[
-            ("id", container.id.clone()),
-            ("name", container.name.clone()),
-            ("image", container.image_id.clone()),
-            ("command", container.cmd.join(" ")),
-            ("user", container.user.clone()),
-            ("environment", container.env.join(" ")),
-            ("driver", container.network_driver.to_string()),
-            ("jail parameters", container.jail_param.join(" ")),
-            ("status", details::status(container.running).to_owned()),
-            ("persistent", details::yes(container.persist)),
-            ("created", container.created.clone()),
-        ],
-    )?;
-    let endpoint = |endpoint: &EndPoint| {
+fn print(ui: &mut Ui, inspected: ContainerInspect, networks: &[Network]) -> Result<(), Failure> {
+    let ContainerInspect { container, container_endpoints, container_mountpoints } = inspected;
+    let public_ports = properties(ui, container)?;
+    let port = |port| {
+        let PublishedPort {
+            interfaces,
+            host_port,
+            container_port,
+            protocol,
+            ip_address,
+            ip_address6,
+        } = port;
+        vec![host_port, container_port, protocol, interfaces.join(" "), ip_address, ip_address6]
+    };
+    let rows = public_ports.into_iter().map(port).collect();
+    let columns = ["HOST PORT", "CONTAINER PORT", "PROTOCOL", "INTERFACES", "IPV4", "IPV6"];
+    details::print_table(ui, &columns, rows)?;
+    let endpoint = |endpoint: EndPoint| {
         let network = networks.iter().find(|network| network.id == endpoint.network_id);
         vec![
-            network.map_or_else(|| endpoint.network_id.clone(), |network| network.name.clone()),
-            endpoint.ip_address.clone(),
-            endpoint.ip_address6.clone(),
-            endpoint.epair.clone().unwrap_or_default(),
+            network.map_or(endpoint.network_id, |network| network.name.clone()),
+            endpoint.ip_address,
+            endpoint.ip_address6,
+            endpoint.epair.unwrap_or_default(),
             details::yes(endpoint.default_route || endpoint.default_route6),
         ]
     };
-    let rows = inspected.container_endpoints.iter().map(endpoint).collect();
+    let rows = container_endpoints.into_iter().map(endpoint).collect();
     details::print_table(ui, &["NETWORK", "IPV4", "IPV6", "CABLE", "DEFAULT"], rows)?;
-    let mount = |mount: &MountPoint| {
+    let mount = |mount: MountPoint| {
         let access = if mount.read_only { "read-only" } else { "read-write" };
-        vec![mount.source.clone(), mount.destination.clone(), access.to_owned()]
+        vec![mount.source, mount.destination, access.to_owned()]
     };
-    let rows = inspected.container_mountpoints.iter().map(mount).collect();
+    let rows = container_mountpoints.into_iter().map(mount).collect();
     details::print_table(ui, &["SOURCE", "DESTINATION", "ACCESS"], rows)
+}
+
+/// What a container is; its ports are left for a table.
+fn properties(ui: &mut Ui, container: Container) -> Result<Vec<PublishedPort>, Failure> {
+    let Container {
+        id,
+        name,
+        image_id,
+        cmd,
+        user,
+        env,
+        network_driver,
+        public_ports,
+        jail_param,
+        restart_policy,
+        persist,
+        created,
+        dataset,
+        running,
+    } = container;
+    details::print(
+        ui,
+        &[
+            ("id", id),
+            ("name", name),
+            ("image", image_id),
+            ("command", cmd.join(" ")),
+            ("user", user),
+            ("environment", env.join(" ")),
+            ("driver", network_driver.to_string()),
+            ("jail parameters", jail_param.join(" ")),
+            ("status", details::status(running).to_owned()),
+            ("restart policy", restart_policy),
+            ("persistent", details::yes(persist)),
+            ("created", created),
+            ("dataset", dataset),
+        ],
+    )?;
+    Ok(public_ports)
 }
 
 const COLUMNS: Columns<ContainerSummary> = Columns {

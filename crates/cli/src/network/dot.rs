@@ -40,9 +40,8 @@ fn node(kind: &str, id: &str) -> String {
 }
 
 fn label(place: &Place) -> String {
-    let subnets = place.subnets.iter().map(|(subnet, _)| subnet.clone());
     let mut lines = vec![place.name.clone(), format!("{}, {}", place.kind, place.interface)];
-    lines.extend(subnets);
+    lines.extend(place.subnets.iter().map(|leg| leg.subnet.clone()));
     lines.join("\n")
 }
 

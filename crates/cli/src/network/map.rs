@@ -4,6 +4,7 @@ use kleene_model::api::{ContainerSummary, Network, NetworkInspect};
 
 use super::dot;
 use super::picture::{self, Picture, Place, Resident};
+use super::subnets::Leg;
 use crate::client::{ApiError, Client, parse};
 use crate::failure::Failure;
 use crate::look::{Look, Span, Style};
@@ -140,7 +141,7 @@ fn network(place: &Place, look: Look) -> Vec<Span> {
     let plain = |text: &str| span(look.text(text), Style::Plain);
     let mut words = vec![span(look.text(&place.name), Style::Strong), plain(&place.kind)];
     words.push(plain(&place.interface));
-    for (subnet, gateway) in &place.subnets {
+    for Leg { subnet, gateway } in &place.subnets {
         words.push(match gateway {
             Some(gateway) => plain(&format!("{subnet} (gateway {gateway})")),
             None => plain(subnet),
@@ -209,7 +210,10 @@ mod tests {
     }
 
     fn host() -> Picture {
-        let leg = |subnet: &str, gateway: &str| (subnet.to_owned(), Some(gateway.to_owned()));
+        let leg = |subnet: &str, gateway: &str| Leg {
+            subnet: subnet.to_owned(),
+            gateway: Some(gateway.to_owned()),
+        };
         Picture {
             networks: vec![Place {
                 id: "2f1dc29b8f36".to_owned(),

@@ -37,7 +37,7 @@ pub(crate) enum NetworkCommand {
     /// Connect a container to a network
     Connect(ConnectArgs),
     /// Disconnect a container from a network
-    Disconnect(DisconnectArgs),
+    Disconnect(Membership),
     /// Link an interface of the host into a bridge network
     Link {
         #[command(flatten)]
@@ -81,12 +81,26 @@ pub(crate) struct ConnectArgs {
     /// The network with the highest carries the default route [default: 0]
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     priority: Option<i32>,
+    #[command(flatten)]
+    membership: Membership,
+}
+
+/// A network.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct OneNetwork {
     /// Network: its name, or the beginning of its id
     #[arg(
         value_parser = NonEmptyStringValueParser::new(),
         add = ArgValueCompleter::new(completion::networks)
     )]
     network: String,
+}
+
+/// A container in a network.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Membership {
+    #[command(flatten)]
+    of: OneNetwork,
     /// Container: its name, or the beginning of its id
     #[arg(
         value_parser = NonEmptyStringValueParser::new(),
@@ -98,32 +112,11 @@ pub(crate) struct ConnectArgs {
 /// `network link` and `network unlink`
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct LinkArgs {
-    /// Network: its name, or the beginning of its id
-    #[arg(
-        value_parser = NonEmptyStringValueParser::new(),
-        add = ArgValueCompleter::new(completion::networks)
-    )]
-    network: String,
+    #[command(flatten)]
+    of: OneNetwork,
     /// Interface of the host
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     interface: String,
-}
-
-/// `network disconnect`
-#[derive(Debug, Clone, clap::Args)]
-pub(crate) struct DisconnectArgs {
-    /// Network: its name, or the beginning of its id
-    #[arg(
-        value_parser = NonEmptyStringValueParser::new(),
-        add = ArgValueCompleter::new(completion::networks)
-    )]
-    network: String,
-    /// Container: its name, or the beginning of its id
-    #[arg(
-        value_parser = NonEmptyStringValueParser::new(),
-        add = ArgValueCompleter::new(completion::networked_containers)
-    )]
-    container: String,
 }
 
 pub(crate) async fn dispatch(
@@ -148,15 +141,15 @@ pub(crate) async fn dispatch(
             Ok(0)
         }
         NetworkCommand::Disconnect(args) => {
-            client.network_disconnect(&args.network, &args.container).await?;
+            client.network_disconnect(&args.of.network, &args.container).await?;
             Ok(0)
         }
         NetworkCommand::Link { args, force } => {
-            client.network_link(&args.network, &args.interface, force).await?;
+            client.network_link(&args.of.network, &args.interface, force).await?;
             Ok(0)
         }
         NetworkCommand::Unlink(args) => {
-            client.network_unlink(&args.network, &args.interface).await?;
+            client.network_unlink(&args.of.network, &args.interface).await?;
             Ok(0)
         }
         NetworkCommand::Prune(args) => {
@@ -167,7 +160,8 @@ pub(crate) async fn dispatch(
 }
 
 fn endpoint(args: ConnectArgs) -> EndPointConfig {
-    let ConnectArgs { ip, ip6, mac, mtu, priority, network, container } = args;
+    let ConnectArgs { ip, ip6, mac, mtu, priority, membership } = args;
+    let Membership { of: OneNetwork { network }, container } = membership;
     let auto = || AUTO.to_owned();
     EndPointConfig {
         container,

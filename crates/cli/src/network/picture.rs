@@ -3,7 +3,7 @@
 use kleene_model::api::{ContainerSummary, EndPoint, Network, NetworkInspect};
 use serde::Serialize;
 
-use super::subnets;
+use super::subnets::{self, Leg};
 
 /// The networks of a host with what is connected to them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -21,8 +21,7 @@ pub(super) struct Place {
     #[serde(rename = "type")]
     pub(super) kind: String,
     pub(super) interface: String,
-    /// Subnets, and the gateways of those that have one.
-    pub(super) subnets: Vec<(String, Option<String>)>,
+    pub(super) subnets: Vec<Leg>,
     /// Interfaces of the host that are linked into it.
     pub(super) linked: Vec<String>,
     /// Why something of it is missing.
@@ -63,13 +62,12 @@ pub(super) fn compose(networks: &[NetworkInspect], containers: &[ContainerSummar
             Some(resident(summary, addresses.collect()))
         };
         let Network { id, name, kind, interface, .. } = inspected.network.clone();
-        let legs = subnets::legs(&inspected.network).into_iter();
         Place {
             id,
             name,
             kind: kind.to_string(),
             interface,
-            subnets: legs.map(|leg| (leg.subnet, leg.gateway)).collect(),
+            subnets: subnets::legs(&inspected.network),
             linked: inspected.linked.clone(),
             degraded: inspected.health.degraded.clone(),
             containers: inspected.network_endpoints.iter().filter_map(inside).collect(),

@@ -2,8 +2,8 @@
 
 use clap::builder::NonEmptyStringValueParser;
 use clap_complete::engine::ArgValueCompleter;
-use kleene_model::Driver;
 use kleene_model::api::{ContainerSummary, EndPoint, Network, NetworkInspect};
+use kleene_model::{Driver, NetworkType};
 
 use super::subnets;
 use crate::client::Client;
@@ -14,17 +14,7 @@ use crate::ui::Ui;
 use crate::{completion, details};
 
 /// `network ls`
-#[derive(Debug, Clone, clap::Args)]
-pub(crate) struct LsNetworksArgs {
-    #[command(flatten)]
-    list: ListArgs,
-    /// Show only what passes: id, name, type, interface or subnet; may be repeated
-    #[arg(
-        short, long = "filter", value_name = "KEY=VALUE", value_parser = filter::parse::<NetworkKey>,
-        add = ArgValueCompleter::new(completion::filter::<NetworkKey>)
-    )]
-    filters: Vec<Filter<NetworkKey>>,
-}
+pub(crate) type LsNetworksArgs = ListArgs<NetworkKey>;
 
 /// What networks are filtered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -37,9 +27,9 @@ pub(crate) enum NetworkKey {
 }
 
 impl Key for NetworkKey {
-    fn values(self) -> Option<&'static [&'static str]> {
+    fn values(self) -> Option<Vec<String>> {
         match self {
-            Self::Type => Some(&["loopback", "bridge", "custom"]),
+            Self::Type => Some(filter::texts(NetworkType::ALL)),
             Self::Id | Self::Name | Self::Interface | Self::Subnet => None,
         }
     }
@@ -67,10 +57,8 @@ pub(crate) struct InspectNetworkArgs {
 
 pub(super) async fn ls(ui: &mut Ui, client: &Client, args: LsNetworksArgs) -> Result<u8, Failure> {
     let mut listed = client.list::<Network>("/networks/list").await?;
-    if !args.filters.is_empty() {
-        listed.retain(|network| passes(&args.filters, network))?;
-    }
-    output::list(ui, &args.list, &listed, &COLUMNS)
+    listed.retain(|network| passes(&args.filters, network))?;
+    output::list(ui, &args, &listed, &COLUMNS)
 }
 
 fn passes(filters: &[Filter<NetworkKey>], network: &Network) -> bool {

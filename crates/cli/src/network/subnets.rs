@@ -4,9 +4,10 @@ use std::net::IpAddr;
 
 use kleene_model::api::Network;
 use kleene_model::{Dual, Family, Gateway, NetworkType, Subnet};
+use serde::Serialize;
 
 /// One family of a network that has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Leg {
     pub(super) subnet: String,
     /// The address of the gateway; nothing for types that use none.

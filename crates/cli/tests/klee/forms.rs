@@ -161,16 +161,17 @@ fn a_container_and_an_image_for_people() {
     assert_snapshot!(run(&fake, &["isc", "site", "-o", "table"]), @r"
     exit code: 0
     --- stdout
-    id:           173a1a8d848d
-    name:         site
-    image:        aaaaaaaaaaaa
-    command:      sh -c a: b\n# c 12e3
-    user:         no
-    environment:  A=1
-    driver:       vnet
-    status:       running
-    persistent:   no
-    created:      2026-11-24T13:00:00.000000Z
+    id:              173a1a8d848d
+    name:            site
+    image:           aaaaaaaaaaaa
+    command:         sh -c a: b\n# c 12e3
+    user:            no
+    environment:     A=1
+    driver:          vnet
+    status:          running
+    restart policy:  no
+    persistent:      no
+    created:         2026-11-24T13:00:00.000000Z
 
     NETWORK   IPV4       IPV6        CABLE    DEFAULT
     web       10.4.6.9   fd00:4::9   epair3   no

@@ -226,8 +226,8 @@ async fn find(dir: &Path) -> Found {
     });
     match asked.await {
         Ok(Ok((stream, state, netns))) => match nonblocking(stream) {
-            Some(stream) => Found::Alive(Box::new(Supervisor { stream, state, netns })),
-            None => Found::Unclear("its connection is unusable".to_owned()),
+            Ok(stream) => Found::Alive(Box::new(Supervisor { stream, state, netns })),
+            Err(err) => Found::Unclear(format!("its connection is unusable: {err}")),
         },
         Ok(Err(err)) if setup::is_nobody(&err) => Found::Dead,
         Ok(Err(err)) => Found::Unclear(kleene_engine::host::chain(&err)),

@@ -74,7 +74,7 @@ pub(super) async fn attach(dir: &Path, exec: &str) -> Result<UnixStream, String>
         Ok(Err(err)) => return Err(kleene_engine::host::chain(&err)),
         Err(err) => return Err(err.to_string()),
     };
-    let mut stream = nonblocking(stream).ok_or("the connection is unusable")?;
+    let mut stream = nonblocking(stream).map_err(|err| err.to_string())?;
     let message = ToSupervisor::Attach { exec: exec.to_owned() };
     let frame = proto::encode(&message).map_err(|err| err.to_string())?;
     stream.write_all(&frame).await.map_err(|err| err.to_string())?;

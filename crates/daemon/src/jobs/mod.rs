@@ -55,6 +55,8 @@ pub(crate) struct Context {
     pub(crate) programs: Arc<Programs>,
     /// How many files containers may have open.
     pub(crate) descriptors: Descriptors,
+    /// What containers left behind that had stopped when the daemon started.
+    pub(crate) left_behind: Arc<setup::Owed>,
 }
 
 /// The task that stays with a container while it has processes.
@@ -121,7 +123,7 @@ async fn tidy_up(context: &Context) {
     let collected = tokio::task::spawn_blocking({
         let context = context.clone();
         move || {
-            setup::clear_stopped(&context, &stopped);
+            setup::find_stopped(&context, &stopped);
             setup::collect_garbage(&context, &known);
         }
     });
@@ -129,7 +131,7 @@ async fn tidy_up(context: &Context) {
         tracing::error!(%err, "looking for what was left behind ended unexpectedly");
     }
     let context = context.clone();
-    tokio::task::spawn_blocking(move || setup::empty_trash(&context));
+    tokio::task::spawn_blocking(move || setup::clear_up(&context));
 }
 
 /// Hands an order to a container's warden. A warden that is about to end

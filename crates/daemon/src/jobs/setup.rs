@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
@@ -25,7 +25,10 @@ use kleene_supervise::proto::{
     ToSupervisor,
 };
 
+use tokio::net::UnixStream;
+
 use super::Context;
+use super::warden::nonblocking;
 
 /// How long a supervisor may take to make the namespaces.
 const READY_LIMIT: Duration = Duration::from_secs(20);
@@ -37,8 +40,8 @@ const CGROUP_LIMIT: Duration = Duration::from_secs(2);
 const RUNTIME_ROOT: &str = "runtime";
 
 /// A supervisor that has made its namespaces and waits for the network.
-pub(super) struct Made<S = UnixStream> {
-    pub(super) stream: S,
+pub(super) struct Made {
+    pub(super) stream: UnixStream,
     pub(super) decoder: Decoder,
     pub(super) netns: Option<OwnedFd>,
     pub(super) supervisor: Child,
@@ -63,7 +66,7 @@ pub(super) fn prepare(
     addresses: &[IpAddr],
     skip: Option<LinkName>,
 ) -> Result<Made, String> {
-    LEFT_BEHIND.settle(container.id, || clear_left_behind(context, container.id));
+    context.left_behind.settle(container.id, || clear_left_behind(context, container.id));
     let lay_out = |storage| lay_out(context, container, addresses, storage);
     let (setup, run_dir) = overlay_or_copy(lay_out)?;
     let log = std::fs::File::create(run_dir.join("supervise.log"))
@@ -72,31 +75,38 @@ pub(super) fn prepare(
         .map_err(|err| chain(&err))?;
     // Before it is told anything, so that all it starts has the same.
     context.descriptors.give_back(&spawned.child);
-    let mut made = Made {
-        stream: spawned.stream,
-        decoder: Decoder::new(),
-        netns: None,
-        supervisor: spawned.child,
-    };
-    let ready = converse(&mut made, setup, || lay_out(Storage::Copy).map_err(String::from));
-    let ready = ready.and_then(|()| {
-        made.stream.set_read_timeout(None).map_err(|err| err.to_string())?;
-        made.stream.set_nonblocking(true).map_err(|err| err.to_string())?;
-        match &made.netns {
-            Some(netns) if has_view(container.driver) => {
-                let ping = Jail::parse(&container.jail_param)
-                    .is_ok_and(|jail| jail.raw_sockets(container.driver));
-                context.views.furnish(container.id, netns, skip, ping)
-            }
-            _ => Ok(()),
+    made(spawned.child, |decoder| {
+        let copied = || lay_out(Storage::Copy).map_err(String::from);
+        let netns = converse(&spawned.stream, decoder, setup, copied)?;
+        if let Some(netns) = netns.as_ref().filter(|_| has_view(container.driver)) {
+            let ping = Jail::parse(&container.jail_param)
+                .is_ok_and(|jail| jail.raw_sockets(container.driver));
+            context.views.furnish(container.id, netns, skip, ping)?;
         }
-    });
-    if let Err(why) = ready {
-        // It ends by itself when nobody speaks with it; this is quicker.
-        put_down(&mut made.supervisor);
-        return Err(why);
+        Ok((usable(spawned.stream)?, netns))
+    })
+}
+
+/// A supervisor that gets ready, or is ended: nobody would speak with it.
+pub(super) fn made(
+    mut supervisor: Child,
+    ready: impl FnOnce(&mut Decoder) -> Result<(UnixStream, Option<OwnedFd>), String>,
+) -> Result<Made, String> {
+    let mut decoder = Decoder::new();
+    match ready(&mut decoder) {
+        Ok((stream, netns)) => Ok(Made { stream, decoder, netns, supervisor }),
+        Err(why) => {
+            // It ends by itself when nobody speaks with it; this is quicker.
+            put_down(&mut supervisor);
+            Err(why)
+        }
     }
-    Ok(made)
+}
+
+/// Makes the connection one of this runtime.
+pub(super) fn usable(stream: StdUnixStream) -> Result<UnixStream, String> {
+    let usable = stream.set_read_timeout(None).and_then(|()| nonblocking(stream));
+    usable.map_err(|err| format!("cannot talk to the supervisor: {err}"))
 }
 
 /// Ends a supervisor that we started.
@@ -142,30 +152,28 @@ fn overlay_or_copy<T>(lay_out: impl Fn(Storage) -> Result<T, NotLaidOut>) -> Res
 }
 
 /// Says `Setup` and waits for `Ready`; once more with a copy of the image
-/// where the host cannot mount overlays.
+/// where the host cannot mount overlays. Gives the network namespace that came
+/// with it.
 fn converse(
-    made: &mut Made,
+    stream: &StdUnixStream,
+    decoder: &mut Decoder,
     setup: Setup,
     copied: impl Fn() -> Result<(Setup, std::path::PathBuf), String>,
-) -> Result<(), String> {
-    made.stream.set_read_timeout(Some(READY_LIMIT)).map_err(|err| err.to_string())?;
-    client::send(&made.stream, &ToSupervisor::Setup(setup)).map_err(|err| chain(&err))?;
+) -> Result<Option<OwnedFd>, String> {
+    stream.set_read_timeout(Some(READY_LIMIT)).map_err(|err| err.to_string())?;
+    client::send(stream, &ToSupervisor::Setup(setup)).map_err(|err| chain(&err))?;
     loop {
         let (frame, descriptor) =
-            client::recv_with_fd(&made.stream, &mut made.decoder).map_err(|err| chain(&err))?;
+            client::recv_with_fd(stream, decoder).map_err(|err| chain(&err))?;
         if frame.kind != FrameKind::Control {
             continue;
         }
         match proto::decode(&frame.payload).map_err(|err| chain(&err))? {
-            FromSupervisor::Ready { .. } => {
-                made.netns = descriptor;
-                return Ok(());
-            }
+            FromSupervisor::Ready { .. } => return Ok(descriptor),
             FromSupervisor::SetupFailed { kind: SetupFailure::OverlayUnsupported, .. } => {
                 tracing::warn!("this host mounts no overlay: the image is copied");
                 let (setup, _) = copied()?;
-                client::send(&made.stream, &ToSupervisor::Setup(setup))
-                    .map_err(|err| chain(&err))?;
+                client::send(stream, &ToSupervisor::Setup(setup)).map_err(|err| chain(&err))?;
             }
             FromSupervisor::SetupFailed { step, message, .. } => {
                 return Err(format!("cannot {step}: {message}"));
@@ -336,10 +344,7 @@ pub(super) fn is_dead(run_dir: &Path) -> bool {
 /// Work that is owed to containers: done once for each, in the background or by
 /// the first who needs it done.
 #[derive(Default)]
-struct Owed(Mutex<BTreeMap<ContainerId, Arc<Once>>>);
-
-/// What containers left behind that had stopped when the daemon started.
-static LEFT_BEHIND: Owed = Owed(Mutex::new(BTreeMap::new()));
+pub(crate) struct Owed(Mutex<BTreeMap<ContainerId, Arc<Once>>>);
 
 impl Owed {
     fn list(&self) -> MutexGuard<'_, BTreeMap<ContainerId, Arc<Once>>> {
@@ -370,21 +375,22 @@ impl Owed {
 /// Clears what containers that have stopped had only while they ran: a host
 /// that went down took their supervisors before they could tell anybody. Whose
 /// it is is found at once, before any of them is started again; clearing takes
-/// tens of milliseconds for each, and is left to the background.
-pub(super) fn clear_stopped(context: &Context, stopped: &BTreeSet<ContainerId>) {
+/// tens of milliseconds for each, and is left to [`clear_up`].
+pub(super) fn find_stopped(context: &Context, stopped: &BTreeSet<ContainerId>) {
     for id in stopped {
         let run_dir = context.config.run_dir(*id);
         let runtime = context.config.root.join(RUNTIME_ROOT).join(id.to_string());
         if (run_dir.exists() || runtime.exists()) && is_dead(&run_dir) {
             tracing::info!(container = %id, "left behind when the host went down");
-            LEFT_BEHIND.add(*id);
+            context.left_behind.add(*id);
         }
     }
-    let context = context.clone();
-    tokio::task::spawn_blocking(move || {
-        LEFT_BEHIND.settle_all(|id| clear_left_behind(&context, id));
-        empty_trash(&context);
-    });
+}
+
+/// Clears what was found and is still there, and then empties the trash.
+pub(super) fn clear_up(context: &Context) {
+    context.left_behind.settle_all(|id| clear_left_behind(context, id));
+    empty_trash(context);
 }
 
 fn clear_left_behind(context: &Context, id: ContainerId) {

@@ -36,5 +36,6 @@ pub(crate) fn context(rig: &Rig, root: &Path) -> Context {
         attachments: Attachments::default(),
         programs: Arc::new(Programs { supervise: none(), runtime: none(), holder: none() }),
         descriptors: Descriptors::raise(),
+        left_behind: Arc::default(),
     }
 }

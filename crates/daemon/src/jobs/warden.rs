@@ -2,12 +2,14 @@
 //! supervisor, passes orders on and reports what happens.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::process::Child;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::OptionFuture;
 use kleene_engine::{Event, ExecSpec};
 use kleene_model::api::Window;
 use kleene_model::{Container, ContainerId, ExecId};
@@ -73,7 +75,7 @@ pub(super) async fn prepare(
 ) {
     let id = container.id;
     // It has the run directory until it is done, which is soon.
-    if let Some(Err(err)) = optional(before).await {
+    if let Some(Err(err)) = OptionFuture::from(before).await {
         tracing::error!(container = %id, %err, "the end of its last life ended unexpectedly");
     }
     let state = context.core.snapshot();
@@ -87,8 +89,7 @@ pub(super) async fn prepare(
         move || setup::prepare(&context, &container, &addresses, skip)
     });
     let made = match made.await {
-        Ok(Ok(made)) => connect(made).await,
-        Ok(Err(why)) => Err(why),
+        Ok(made) => made,
         Err(err) => Err(format!("the preparation ended unexpectedly: {err}")),
     };
     match made {
@@ -112,29 +113,6 @@ pub(super) async fn prepare(
     }
 }
 
-async fn optional<T>(task: Option<JoinHandle<T>>) -> Option<Result<T, tokio::task::JoinError>> {
-    match task {
-        Some(task) => Some(task.await),
-        None => None,
-    }
-}
-
-/// Makes the connection one of this runtime. A supervisor that cannot be spoken
-/// with is of no use.
-async fn connect(made: Made) -> Result<Made<UnixStream>, String> {
-    let Made { stream, decoder, netns, mut supervisor } = made;
-    match UnixStream::from_std(stream) {
-        Ok(stream) => Ok(Made { stream, decoder, netns, supervisor }),
-        Err(err) => {
-            let ended = tokio::task::spawn_blocking(move || setup::put_down(&mut supervisor));
-            if let Err(err) = ended.await {
-                tracing::error!(%err, "ending a supervisor ended unexpectedly");
-            }
-            Err(format!("cannot talk to the supervisor: {err}"))
-        }
-    }
-}
-
 /// Refuses what was ordered too late.
 pub(super) async fn refuse_all(context: &Context, orders: &mut UnboundedReceiver<Order>) {
     orders.close();
@@ -143,8 +121,8 @@ pub(super) async fn refuse_all(context: &Context, orders: &mut UnboundedReceiver
     }
 }
 
-pub(super) fn nonblocking(stream: StdUnixStream) -> Option<UnixStream> {
-    stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream)).ok()
+pub(super) fn nonblocking(stream: StdUnixStream) -> io::Result<UnixStream> {
+    stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream))
 }
 
 /// How a stay with a supervisor ended.
@@ -173,7 +151,8 @@ pub(super) struct Warden {
     decoder: Decoder,
     pub(super) supervisor: Option<Child>,
     pub(super) ended: bool,
-    /// Its last execution has ended: the supervisor is at the end itself.
+    /// Its last execution has ended: the supervisor is at the end itself, and
+    /// has not been waited for yet.
     over: bool,
     /// When the container is killed, if nobody has told of its end.
     pub(super) kill_at: Option<Instant>,
@@ -240,10 +219,12 @@ impl Warden {
         Stay::Over
     }
 
-    /// A supervisor that hangs stops nothing.
+    /// A supervisor that hangs stops nothing. Killing may fail, and is tried
+    /// again.
     async fn overdue(&mut self) {
-        self.kill_at = None;
-        if !self.over && !self.ended {
+        self.kill_at = Some(Instant::now() + OVERDUE);
+        // One that is at the end itself has as long again.
+        if !std::mem::take(&mut self.over) {
             tracing::warn!(container = %self.id, "the supervisor does not stop it: killing it");
             kill_soon(&self.context, self.id).await;
         }
@@ -396,7 +377,7 @@ impl Warden {
             }
             // The end is reported when the supervisor itself has ended, since
             // only then nothing of it is left.
-            ExitRecord::Ended { .. } => self.ended = true,
+            ExitRecord::Ended { .. } => (self.ended, self.over) = (true, true),
             ExitRecord::LaunchFailed { step, message, .. } => {
                 self.ended = true;
                 self.failure = Some(format!("{step}: {message}"));

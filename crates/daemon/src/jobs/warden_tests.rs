@@ -45,25 +45,25 @@ async fn a_connection_ends_with_the_first_nonsense() {
     assert_eq!(rig.core.snapshot().container(id).unwrap().run, RunState::Stopped);
 }
 
-fn made(stream: StdUnixStream) -> (Made, PathBuf) {
-    stream.set_nonblocking(true).unwrap();
+fn supervisor() -> (Child, PathBuf) {
     let supervisor = Command::new("sleep").arg("1000").spawn().unwrap();
     let process = PathBuf::from(format!("/proc/{}", supervisor.id()));
-    (Made { stream, decoder: Decoder::new(), netns: None, supervisor }, process)
+    (supervisor, process)
 }
 
 #[tokio::test]
 async fn a_supervisor_that_cannot_be_spoken_with_is_ended() {
-    // The kernel does not tell when a file is ready.
+    // The kernel does not tell when a file is ready, and a file has no patience.
     let file = OwnedFd::from(tempfile::tempfile().unwrap());
-    let (unusable, process) = made(StdUnixStream::from(file));
-    let why = connect(unusable).await.err().unwrap();
+    let (unusable, process) = supervisor();
+    let ready = |_: &mut Decoder| Ok((setup::usable(StdUnixStream::from(file))?, None));
+    let why = setup::made(unusable, ready).err().unwrap();
     assert!(why.contains("cannot talk to the supervisor"), "{why}");
     assert!(!process.exists());
     // The allowed twin.
     let (ours, _theirs) = StdUnixStream::pair().unwrap();
-    let (usable, process) = made(ours);
-    let mut connected = connect(usable).await.unwrap();
+    let (usable, process) = supervisor();
+    let made = setup::made(usable, |_| Ok((setup::usable(ours)?, None)));
     assert!(process.exists());
-    setup::put_down(&mut connected.supervisor);
+    setup::put_down(&mut made.ok().unwrap().supervisor);
 }

@@ -2,8 +2,9 @@
 //! host, outside and in containers, with the kernel's own words.
 
 use super::{LIMIT, websocket::Socket};
-use kleene_e2e::{Background, Output, World};
+use kleene_e2e::{Background, Output, Reply, WORLD4, WORLD6, World};
 use serde_json::{Value, json};
+use std::net::IpAddr;
 
 const PROBE: &str = include_str!("probe.py");
 
@@ -147,12 +148,37 @@ pub(crate) fn holder(links: &[Value], address: &str) -> Option<(String, u64)> {
     })
 }
 
+/// Asks for a network of a type, with `changes`.
+#[track_caller]
+pub(crate) fn create_network(world: &World, name: &str, kind: &str, changes: &Value) -> Reply {
+    let body = super::with(json!({"name": name, "type": kind}), changes);
+    world.http("POST", "/networks/create", Some(&body))
+}
+
 /// Creates a network; `changes` go over a dual-stack one of its type.
 #[track_caller]
 pub(crate) fn network(world: &World, name: &str, kind: &str, changes: &Value) -> String {
-    let body = json!({"name": name, "type": kind, "gateway": "<auto>", "gateway6": "<auto>"});
-    let body = super::with(body, changes);
-    world.http("POST", "/networks/create", Some(&body)).expect(201).id().to_owned()
+    let gateways = json!({"gateway": "<auto>", "gateway6": "<auto>"});
+    let changes = super::with(gateways, changes);
+    create_network(world, name, kind, &changes).expect(201).id().to_owned()
+}
+
+/// Tells the outside that these subnets are behind the world.
+#[track_caller]
+pub(crate) fn known_outside(world: &World, subnets: &[&str]) {
+    for subnet in subnets {
+        let via = if subnet.contains(':') { WORLD6 } else { WORLD4 };
+        world.outside().run(["ip", "route", "add", subnet, "via", via]).ok();
+    }
+}
+
+/// Has the uplink forward, which nobody's network asks for.
+#[track_caller]
+pub(crate) fn forward(world: &World) {
+    for family in ["ipv4", "ipv6"] {
+        let line = format!("echo 1 >/proc/sys/net/{family}/conf/all/forwarding");
+        world.run(["sh", "-c", &line]).ok();
+    }
 }
 
 /// A dual-stack endpoint with the next free addresses.
@@ -227,19 +253,6 @@ pub(crate) fn supervisor(world: &World, id: &str) -> Vec<String> {
     super::processes(world, &format!("kleene-supervise --dir /k/run/{id}"))
 }
 
-/// Settings of the host's links and of the host as a whole that a network may
-/// need changed.
-#[track_caller]
-pub(crate) fn settings(world: &World) -> Vec<String> {
-    let script = "cd /proc/sys/net; grep -H . ipv4/ip_forward ipv6/conf/all/forwarding \
-         ipv[46]/conf/eth0/* ipv[46]/conf/all/* ipv[46]/conf/default/* \
-         ipv[46]/neigh/eth0/* ipv[46]/neigh/default/* 2>/dev/null | sort";
-    let shown = world.run(["sh", "-c", script]);
-    let lines = shown.stdout().lines().map(str::to_owned).collect::<Vec<_>>();
-    assert!(lines.len() > 50, "{shown}");
-    lines
-}
-
 /// The networks of [`ground`].
 pub(crate) const INNER: &str = "inner";
 pub(crate) const WEB: &str = "web";
@@ -255,6 +268,26 @@ pub(crate) fn ground(world: &World) {
     let wire =
         super::with(subnets("192.0.2.64/26", "2001:db8:1:0:1::/80"), &json!({"interface": "eth0"}));
     network(world, WIRE, "custom", &wire);
+}
+
+/// Whether a server has answered: it says which address it saw.
+pub(crate) fn answered(seen: &str) -> bool {
+    seen.parse::<IpAddr>().is_ok()
+}
+
+/// Whether a server has answered on each of them.
+pub(crate) fn all_answered(seen: &[String]) -> bool {
+    !seen.is_empty() && seen.iter().all(|seen| answered(seen))
+}
+
+/// Whether the kernel says why nothing was heard at all.
+pub(crate) fn unanswered(seen: &str) -> bool {
+    seen.starts_with('E') && !answered(seen)
+}
+
+/// Whether nothing was heard on any of them.
+pub(crate) fn none_answered(seen: &[String]) -> bool {
+    !seen.is_empty() && seen.iter().all(|seen| unanswered(seen))
 }
 
 /// The addresses of a pair, for TCP and for UDP in turn.

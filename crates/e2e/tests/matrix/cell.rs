@@ -1,12 +1,12 @@
 //! Plays one cell: brings it about, does the operation, looks at what is.
 
 use super::common::net::{
-    Place, addresses_of, both, connect, endpoint_of, holder, member, network, on, start,
-    start_with, tcp,
+    Place, addresses_of, answered, both, connect, doubled, endpoint_of, holder, member, network,
+    on, start, start_with, tcp, unanswered,
 };
-use super::common::{LIMIT, create, endpoint, is_running, with};
+use super::common::{LIMIT, addresses, create, endpoint, is_running, with};
 use super::table::{Driver, Kind, Operation, Outcome, State, outcome};
-use kleene_e2e::{Background, OUTSIDE4, OUTSIDE6, Reply, World};
+use kleene_e2e::{Background, OUTSIDE4, OUTSIDE6, Reply, World, poll};
 use serde_json::{Value, json};
 use std::cell::{Cell as Counter, RefCell};
 
@@ -211,11 +211,8 @@ impl<'a> Stage<'a> {
         let peer = addresses_of(self.world, "peer", NETWORK);
         let sockets = both(addresses, port);
         // What each asker is seen as: TCP and UDP, then the same in IPv6.
-        let twice = |pair: &[String; 2]| {
-            [&pair[0], &pair[0], &pair[1], &pair[1]].map(ToOwned::to_owned).to_vec()
-        };
         let seen = Place::In("peer").ask(self.world, &sockets);
-        self.same_all(&seen, &twice(&peer), "the peer is seen as itself");
+        self.same_all(&seen, &doubled(&peer), "the peer is seen as itself");
         let seen = Place::Host.ask(self.world, &sockets);
         let links = Place::Host.links(self.world);
         for (source, asked) in seen.iter().zip(&sockets) {
@@ -225,7 +222,7 @@ impl<'a> Stage<'a> {
         if self.kind == Kind::Custom {
             let seen = Place::Outside.ask(self.world, &sockets);
             let outside = [OUTSIDE4, OUTSIDE6].map(str::to_owned);
-            self.same_all(&seen, &twice(&outside), "the outside is seen as itself");
+            self.same_all(&seen, &doubled(&outside), "the outside is seen as itself");
         }
     }
 
@@ -247,10 +244,10 @@ impl<'a> Stage<'a> {
         );
         let from_host = Place::Host.miss(self.world, &sockets);
         for seen in from_peer.iter().chain(&from_host[..2]) {
-            self.check(seen.starts_with('E'), "no answer", seen);
+            self.check(unanswered(seen), "no answer", seen);
         }
         for seen in &from_host[2..] {
-            self.check(!seen.starts_with('E'), "the twin's answer", seen);
+            self.check(answered(seen), "the twin's answer", seen);
         }
     }
 
@@ -352,33 +349,42 @@ impl<'a> Stage<'a> {
         if !runs {
             return;
         }
-        let inside = Place::In("it").links(self.world);
-        let shown: Vec<String> = inside.iter().flat_map(super::common::addresses).collect();
-        let own: &[&str] = match cell.driver {
-            Driver::Vnet => &["127.0.0.1/8", "::1/128"],
-            Driver::Ipnet | Driver::Disabled => &["::1/128"],
-            Driver::Host => {
-                let host = Place::Host.links(self.world);
-                let host: Vec<String> = host.iter().flat_map(super::common::addresses).collect();
-                self.check(shown == host, "the host's", &shown);
-                &[]
-            }
+        let shown = |place: Place<'_>| -> Vec<String> {
+            place.links(self.world).iter().flat_map(addresses).collect()
         };
-        self.check(own.is_empty() || shown == own, "no address", &shown);
+        // What a cable has left inside goes soon.
+        let (mut seen, mut own) = (Vec::new(), Vec::new());
+        poll(LIMIT, || {
+            seen = shown(Place::In("it"));
+            own = match cell.driver {
+                Driver::Vnet => ["127.0.0.1/8", "::1/128"].map(str::to_owned).to_vec(),
+                Driver::Ipnet | Driver::Disabled => vec!["::1/128".to_owned()],
+                Driver::Host => shown(Place::Host),
+            };
+            (seen == own).then_some(())
+        });
+        self.check(seen == own, "its own addresses only", &(&seen, &own));
         let mut wanted: Vec<String> =
             [&had[..], &peer].concat().into_iter().filter(|addr| !addr.is_empty()).collect();
         if cell.driver == Driver::Host {
             // It is the host: an IPv6 address can be bound, and not used.
             wanted.retain(|addr| !addr.contains(':'));
         }
-        for (seen, addr) in
-            Place::In("it").bind(self.world, &tcp(&wanted, 7007)).iter().zip(&wanted)
-        {
+        let mut bound = Vec::new();
+        poll(LIMIT, || {
+            bound = Place::In("it").bind(self.world, &tcp(&wanted, 7007));
+            bound.iter().all(|seen| seen == "EADDRNOTAVAIL").then_some(())
+        });
+        for (seen, addr) in bound.iter().zip(&wanted) {
             self.check(seen == "EADDRNOTAVAIL", addr, seen);
         }
         if peer != NONE && cell.driver != Driver::Host {
-            for seen in Place::In("it").miss(self.world, &tcp(&peer, PEER_PORT)) {
-                self.check(seen.starts_with('E'), "the peer is out of reach", &seen);
+            let sockets = tcp(&peer, PEER_PORT);
+            for seen in Place::Host.ask(self.world, &sockets) {
+                self.check(answered(&seen), "the peer answers the host", &seen);
+            }
+            for seen in Place::In("it").miss(self.world, &sockets) {
+                self.check(unanswered(&seen), "the peer is out of reach", &seen);
             }
         }
     }

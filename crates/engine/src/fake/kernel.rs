@@ -101,6 +101,8 @@ impl KernelLink {
 /// A link inside a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InnerLink {
+    /// The largest packet that it takes.
+    pub mtu: u32,
     /// Its hardware address.
     pub mac: MacAddress,
     /// Whether it is up.
@@ -221,14 +223,17 @@ impl Kernel {
     /// [`Errno::Exists`] for either end's name, [`Errno::NoEntry`] without the
     /// container's namespace.
     pub fn make_cable(&mut self, cable: &Cable, mark: &Mark) -> Done {
-        let Cable { purpose: _, host, inner, host_mac, inner_mac, mtu: _, container } = cable;
+        let Cable { purpose: _, host, inner, host_mac, inner_mac, mtu, container } = cable;
         let namespace = self.namespaces.get(container).ok_or(Errno::NoEntry)?;
         if namespace.links.contains_key(inner) {
             return Err(Errno::Exists);
         }
         let kind = Kind::Veth { container: *container, peer: inner.clone() };
-        self.add(host, KernelLink::new(kind, *host_mac, Some(mark.to_string())))?;
-        let end = InnerLink { mac: *inner_mac, up: false, addresses: BTreeSet::new() };
+        let mut outer = KernelLink::new(kind, *host_mac, Some(mark.to_string()));
+        outer.mtu = mtu.unwrap_or(outer.mtu);
+        let mtu = outer.mtu;
+        self.add(host, outer)?;
+        let end = InnerLink { mac: *inner_mac, mtu, up: false, addresses: BTreeSet::new() };
         let namespace = self.namespaces.get_mut(container).ok_or(Errno::NoEntry)?;
         namespace.links.insert(inner.clone(), end);
         Ok(())

@@ -166,6 +166,7 @@ impl Kernel {
         match inside {
             Inside::Mirror { link } => {
                 let mirror = InnerLink {
+                    mtu: 1500,
                     mac: MacAddress([2, 0, 0, 0, 0, 2]),
                     up: true,
                     addresses: BTreeSet::new(),

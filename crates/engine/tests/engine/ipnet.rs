@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use kleene_engine::fake::{Kernel, Kind, Rig, Standing};
+use kleene_engine::fake::{Kernel, Kind, Rig, Standing, Times};
 use kleene_engine::piece::Inside;
 use kleene_engine::{Command, Outcome, view};
 use kleene_model::{ContainerId, Driver, LinkName, NetworkType};
@@ -397,6 +397,15 @@ fn a_container_that_ended_unheard_of_gives_settings_back() {
 
 #[test]
 fn a_setting_of_the_whole_host_stays_while_any_network_needs_it() {
+    stays_while_needed(|_| Command::NetworkRemove { network: "web".into() });
+    // Pruning is removing.
+    stays_while_needed(|rig| {
+        rig.ok(disconnect("web", "site"));
+        Command::NetworkPrune
+    });
+}
+
+fn stays_while_needed(remove: impl Fn(&mut Rig) -> Command) {
     let mut rig = host();
     rig.container_of("other", Driver::Ipnet);
     let proxy = |rig: &Rig| rig.host.snapshot().settings.get("all/inet6/proxy").cloned();
@@ -410,12 +419,32 @@ fn a_setting_of_the_whole_host_stays_while_any_network_needs_it() {
     rig.settle();
     assert_eq!(proxy(&rig).as_deref(), Some("1"));
     rig.check();
-    rig.ok(Command::NetworkRemove { network: "web".into() });
+    let removing = remove(&mut rig);
+    rig.ok(removing);
     assert_eq!(proxy(&rig).as_deref(), Some("1"));
     rig.check();
     rig.ok(disconnect("lan", "other"));
     assert_eq!(proxy(&rig), None);
     rig.check();
+}
+
+#[test]
+fn a_setting_that_cannot_be_put_back_is_not_forgotten() {
+    let mut rig = running_on(&["lan"]);
+    let forwards = |rig: &Rig| rig.host.snapshot().settings.get("eth0/inet/forwarding").cloned();
+    assert_eq!(forwards(&rig).as_deref(), Some("1"));
+    rig.host.crash_after(0);
+    let remove = Command::NetworkRemove { network: "lan".into() };
+    assert!(rig.crash_during(|rig| drop(rig.ask(remove.clone()))));
+    rig.host.clear_faults();
+    rig.host.fail_at(1, Times::ForEver);
+    rig.restart(true);
+    assert!(rig.start_failure.is_some());
+    assert_eq!(forwards(&rig).as_deref(), Some("1"));
+    rig.host.clear_faults();
+    rig.restart(true);
+    assert_eq!(forwards(&rig), None);
+    assert!(rig.state().network_named("lan").is_none());
 }
 
 #[test]
@@ -490,11 +519,18 @@ fn endpoint_options_are_checked() {
         (config.mac, config.mtu) = (mac.map(str::to_owned), mtu);
         Command::NetworkConnect(config)
     };
+    // An endpoint without addresses has a wire, too.
+    let bare = |mtu: Option<u32>| {
+        let mut config = Rig::endpoint_config("own", "web", "");
+        config.mtu = mtu;
+        Command::NetworkConnect(config)
+    };
     for (command, words) in [
         (with("own", Some("x"), None), "'x' is no MAC address of an interface"),
         (with("own", Some("01:00:5e:00:00:01"), None), "is no MAC address of an interface"),
         (with("own", None, Some(1000)), "the mtu must be 1280 to 65535 for IPv6"),
         (with("own", None, Some(70_000)), "the mtu must be 68 to 65535 for IPv4"),
+        (bare(Some(60)), "the mtu must be 68 to 65535 for IPv4"),
         (with("site", Some("02:00:00:00:00:01"), None), "unsupported: a MAC address of its own"),
     ] {
         let text = rig.refused(command).to_string();
@@ -508,7 +544,7 @@ fn endpoint_options_are_checked() {
     let mac = |rig: &Rig| {
         let kernel = rig.host.snapshot();
         let mut links = kernel.namespaces.into_values().flat_map(|n| n.links.into_values());
-        links.any(|link| link.mac.to_string() == "02:00:00:00:00:01")
+        links.any(|link| link.mac.to_string() == "02:00:00:00:00:01" && link.mtu == 1400)
     };
     assert!(mac(&rig));
     let route = "route 10.5.1.0/24 over kleene1 from 10.5.1.3, mtu 1400";

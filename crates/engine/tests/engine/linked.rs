@@ -1,6 +1,6 @@
 //! Interfaces of the host in bridge networks.
 
-use kleene_engine::fake::{Kernel, Kind, Rig};
+use kleene_engine::fake::{Kernel, Kind, Rig, Times};
 use kleene_engine::{Command, Disturbance, view};
 use kleene_model::NetworkType;
 
@@ -173,4 +173,43 @@ fn refused_and_killed_at_every_step() {
             assert_eq!(master(rig, "eth1"), None);
         },
     );
+}
+
+#[test]
+fn a_port_that_the_kernel_does_not_let_go_is_not_forgotten() {
+    let mut rig = rig();
+    rig.ok(link_of("eth1"));
+    rig.host.crash_after(0);
+    assert!(rig.crash_during(|rig| drop(rig.ask(unlink_of("eth1")))));
+    rig.host.clear_faults();
+    rig.host.fail_at(1, Times::ForEver);
+    rig.restart(true);
+    assert!(rig.start_failure.is_some());
+    assert_eq!(master(&rig, "eth1").as_deref(), Some("kleene0"));
+    rig.host.clear_faults();
+    rig.restart(true);
+    assert_eq!(master(&rig, "eth1"), None);
+    assert_eq!(shown(&rig), [""; 0]);
+    rig.check();
+}
+
+#[test]
+fn a_custom_network_takes_no_port_and_no_cable() {
+    let mut rig = rig();
+    let on = |interface: &str| {
+        let mut config = Rig::bridge_config("lan", "10.9.0.0/24");
+        (config.kind, config.interface) = (NetworkType::Custom, interface.into());
+        Command::NetworkCreate(config)
+    };
+    rig.ok(link_of("eth1"));
+    rig.container("site");
+    rig.ok(Command::NetworkConnect(Rig::endpoint_config("site", "web", "<auto>")));
+    rig.run("site", &["serve"]);
+    let text = rig.refused(on("eth1")).to_string();
+    assert_eq!(text, "interface eth1 is used by network web");
+    let text = rig.refused(on("epair0a")).to_string();
+    assert!(text.starts_with("interface epair0a is Kleene's own"), "{text}");
+    // The allowed twin.
+    rig.ok(on("eth0"));
+    rig.check();
 }

@@ -93,6 +93,7 @@ fn a_custom_interface_that_vanishes_and_returns() {
     assert!(degraded.contains("eth0") && degraded.contains("No such device"), "{degraded}");
     assert_eq!(healed, 0);
     assert!(!rig.degraded.is_empty());
+    assert!(rig.mended.is_empty(), "nothing came back: {:?}", rig.mended);
     // Its container goes on, and can be stopped and started meanwhile.
     rig.disturb(
         add_nic,

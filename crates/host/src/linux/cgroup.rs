@@ -218,9 +218,12 @@ impl Tree {
                 Err(e) if is_gone(&e) => continue,
                 entries => entries.map_err(during("list", &dir))?,
             };
-            let directories =
-                entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-            found.extend(directories.map(|dir| dir.file_name().to_string_lossy().into_owned()));
+            for entry in entries {
+                let entry = entry.map_err(during("list", &dir))?;
+                if entry.file_type().map_err(during("list", &dir))?.is_dir() {
+                    found.insert(entry.file_name().to_string_lossy().into_owned());
+                }
+            }
         }
         Ok(found)
     }

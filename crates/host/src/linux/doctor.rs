@@ -24,8 +24,9 @@ const LITTLE_SPACE: u64 = 1 << 30;
 const NO_SPACE: u64 = 64 << 20;
 
 /// The oldest kernel with all that is used without an alternative
-/// (`cgroup.kill`; `mount_setattr` came with 5.12, `openat2` with 5.6).
-const OLDEST_KERNEL: (u32, u32) = (5, 14);
+/// (`IFA_PROTO`; `cgroup.kill` came with 5.14, `mount_setattr` with 5.12,
+/// `openat2` with 5.6).
+const OLDEST_KERNEL: (u32, u32) = (5, 18);
 
 /// What to look at.
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +110,7 @@ pub fn checks(input: &DoctorInput<'_>) -> Vec<Finding> {
         nf_tables(),
         br_netfilter(Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables")),
         forwarding(Path::new("/proc/sys/net/ipv4/ip_forward")),
+        force_forwarding(Path::new("/proc/sys/net/ipv6/conf/default")),
         merged_usr(),
         space(input.root_dir),
     ]);
@@ -151,7 +153,7 @@ fn kernel_release(release: &str) -> Finding {
         return Finding::ok("kernel", format!("Linux {release}"));
     }
     let then = ["containers may not start, or not stop", "install a newer kernel"];
-    Finding::bad("kernel", Level::Fail, format!("Linux {release} is older than 5.14"), then)
+    Finding::bad("kernel", Level::Fail, format!("Linux {release} is older than 5.18"), then)
 }
 
 const NAMESPACES: [(&str, &str, UnshareFlags); 6] = [
@@ -263,10 +265,9 @@ fn nf_tables() -> Finding {
     match probe::nf_tables() {
         Ok(()) => Finding::ok("nf-tables", "nf_tables answers"),
         Err(e) => {
-            let consequence = "ports cannot be published, traffic cannot be filtered or translated";
             let what = format!("nf_tables does not answer: {e}");
-            let then = [consequence, "modprobe nf_tables, or use a kernel that has it"];
-            Finding::bad("nf-tables", Level::Warn, what, then)
+            let remedy = "modprobe nf_tables, or use a kernel that has it";
+            Finding::bad("nf-tables", Level::Fail, what, ["kleened does not start", remedy])
         }
     }
 }
@@ -289,12 +290,23 @@ fn forwarding(switch: &Path) -> Finding {
     match setting(switch).as_deref() {
         Some("1") => Finding::ok("ip-forward", "the host forwards IPv4"),
         _ => {
-            let consequence = "containers reach the host and each other, nothing beyond";
-            let remedy = "sysctl net.ipv4.ip_forward=1";
-            let what = "the host does not forward IPv4";
+            let consequence = "containers reach the host and each other; answers from beyond come \
+                               in only by the interface of a custom network";
+            let remedy = "sysctl net.ipv4.conf.eth0.forwarding=1, for the interface they come by";
+            let what = "the host does not forward IPv4 by itself";
             Finding::bad("ip-forward", Level::Warn, what, [consequence, remedy])
         }
     }
+}
+
+fn force_forwarding(defaults: &Path) -> Finding {
+    if !defaults.exists() || defaults.join("force_forwarding").exists() {
+        return Finding::ok("ipv6-forward", "single interfaces can forward IPv6, or there is none");
+    }
+    let consequence =
+        "IPv6 addresses of ipnet containers on bridge and custom networks are refused";
+    let what = "this kernel forwards IPv6 on all interfaces or on none";
+    Finding::bad("ipv6-forward", Level::Warn, what, [consequence, "use Linux 6.17 or newer"])
 }
 
 fn merged_usr() -> Finding {
@@ -389,8 +401,8 @@ mod tests {
         assert_eq!(seccomp(&actions).level, Level::Ok);
         for (release, level) in [
             ("6.18.44-x", Level::Ok),
-            ("5.14.0", Level::Ok),
-            ("5.13.19", Level::Fail),
+            ("5.18.0", Level::Ok),
+            ("5.17.15", Level::Fail),
             ("4.19", Level::Fail),
             ("odd", Level::Fail),
         ] {

@@ -16,5 +16,6 @@ pub mod storage;
 #[allow(unsafe_code, reason = "the calls that rustix cannot make safe")]
 pub(crate) mod sys;
 #[cfg(test)]
+#[path = "../../tests/common/testing.rs"]
 pub(crate) mod testing;
 pub mod view;

@@ -63,7 +63,7 @@ impl Layers {
 
 /// Whether a refused mount means that the kernel makes no overlay there: it has
 /// none, may not, or cannot on these file systems. The supervisor judges its
-/// own mount alike.
+/// own mount alike, but for `NOSYS`: it uses the older call.
 pub(crate) fn is_unsupported(refusal: &io::Error) -> bool {
     let errno = Errno::from_io_error(refusal);
     errno.is_some_and(|errno| {

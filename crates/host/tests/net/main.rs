@@ -7,4 +7,6 @@ mod contract;
 mod monitor;
 mod refused;
 mod scale;
+#[path = "../common/testing.rs"]
+mod testing;
 mod world;

@@ -2,11 +2,10 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::Command;
+use std::time::Duration;
 
 use kleene_engine::Host;
 use kleene_engine::actual::{Actual, Link, LinkKind};
@@ -14,8 +13,10 @@ use kleene_engine::change::{Cable, CableUse, Change, Mark, Owned, Owner};
 use kleene_engine::host::{ApplyError, chain};
 use kleene_host::linux::net::{LinuxHost, Namespaces};
 use kleene_model::{ContainerId, EndpointId, InstanceName, LinkName, MacAddress, NetworkId};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
+
+pub(crate) use crate::testing::{inside, ip, namespace, until};
+use crate::testing::{is_root_with, output};
 
 /// One throw-away host and its containers.
 pub(crate) struct World {
@@ -27,12 +28,7 @@ pub(crate) struct World {
 
 /// Runs a test in a world, or says loudly that it did not.
 pub(crate) fn world(test: impl FnOnce(&World) + Send) {
-    if !rustix::process::geteuid().is_root() {
-        assert!(
-            std::env::var_os("KLEENE_REQUIRE_ROOT_TESTS").is_none_or(|value| value != "1"),
-            "this test needs root, and KLEENE_REQUIRE_ROOT_TESTS=1 says that it must run"
-        );
-        eprintln!("SKIPPED: this test makes network namespaces and needs root");
+    if !is_root_with("ip") {
         return;
     }
     let netns = namespace();
@@ -44,60 +40,6 @@ pub(crate) fn world(test: impl FnOnce(&World) + Send) {
         let containers = RefCell::default();
         test(&World { host: RefCell::new(host), namespaces, instance, containers });
     });
-}
-
-/// A new network namespace, made by a child so that no thread of ours is ever
-/// in the wrong one.
-pub(crate) fn namespace() -> OwnedFd {
-    let own = std::fs::read_link("/proc/thread-self/ns/net").expect("own namespace");
-    let mut child = Command::new("unshare")
-        .args(["--net", "cat"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("unshare");
-    let path = format!("/proc/{}/ns/net", child.id());
-    until("the child is in a namespace of its own", || {
-        std::fs::read_link(&path).is_ok_and(|namespace| namespace != own)
-    });
-    let netns = File::open(&path).expect("the child's namespace").into();
-    drop(child.stdin.take());
-    child.wait().expect("the child's end");
-    netns
-}
-
-/// Waits for a condition, at most five seconds.
-pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited five seconds until {what}");
-        std::thread::yield_now();
-    }
-}
-
-/// Runs something in a network namespace, on a thread of its own.
-pub(crate) fn inside<T: Send>(netns: &OwnedFd, run: impl FnOnce() -> T + Send) -> T {
-    let outcome = std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))
-                .expect("enter a namespace");
-            run()
-        });
-        thread.join()
-    });
-    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-fn output(command: &mut Command) -> String {
-    let output = command.output().expect("start a command");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {stderr}");
-    String::from_utf8(output.stdout).expect("text")
-}
-
-/// Runs `ip` in the calling thread's namespace.
-pub(crate) fn ip(args: &[&str]) -> String {
-    output(Command::new("ip").args(args))
 }
 
 /// Asks `ip -j` in the calling thread's namespace.

@@ -31,7 +31,7 @@ fn a_service_on_the_wildcard_does_not_answer_for_a_container() {
         let _echo = Echo::start();
         let elements = [guarded("10.7.0.2"), guarded("fd07::2")];
         let mut table = table();
-        for (chain, wild, own, theirs) in
+        for (family, wild, own, theirs) in
             [("ip", "0.0.0.0", "10.7.0.1", "10.7.0.2"), ("ip6", "::", "fd07::1", "fd07::2")]
         {
             for to in [own, theirs] {
@@ -43,9 +43,9 @@ fn a_service_on_the_wildcard_does_not_answer_for_a_container() {
             assert!(answered(own, own, PATIENCE), "{own} is nobody else's");
             assert!(!connects(theirs, BRIEF), "{theirs}");
             // From another address, so that it is the way in that is closed.
-            let before = dropped("input", chain);
+            let before = dropped("input", family);
             assert!(!answered(own, theirs, BRIEF), "{theirs}");
-            assert_eq!(dropped("input", chain), before + 1);
+            assert_eq!(dropped("input", family), before + 1);
 
             must(table.change(&[], &elements));
             assert!(connects(theirs, PATIENCE), "{theirs} is free again");

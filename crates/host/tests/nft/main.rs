@@ -6,4 +6,6 @@
 mod guards;
 mod scale;
 mod table;
+#[path = "../common/testing.rs"]
+mod testing;
 mod world;

@@ -210,6 +210,7 @@ fn a_list_is_of_one_moment() {
         let states = [one_each(), these(&[guarded("10.0.0.9"), routed("epair9a")])];
         let (mut writer, mut reader) = (table(), table());
         must(writer.replace(&states[0]));
+        let mut lists = 0;
         std::thread::scope(|scope| {
             let replacing = scope.spawn(|| {
                 for number in 1..400 {
@@ -218,7 +219,10 @@ fn a_list_is_of_one_moment() {
             });
             while !replacing.is_finished() {
                 match reader.list() {
-                    Ok(seen) => assert!(seen.is_some_and(|seen| states.contains(&seen))),
+                    Ok(seen) => {
+                        assert!(seen.is_some_and(|seen| states.contains(&seen)));
+                        lists += 1;
+                    }
                     // Replaced each time that it was read.
                     Err(error) => assert!(matches!(
                         error,
@@ -227,6 +231,8 @@ fn a_list_is_of_one_moment() {
                 }
             }
         });
+        println!("{lists} lists while the table was replaced 399 times");
+        assert!(lists > 0, "none was read");
         assert_eq!(must(reader.list()).as_ref(), Some(&states[1]));
     });
 }

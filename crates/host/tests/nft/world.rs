@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::os::fd::OwnedFd;
+use std::process::Command;
+use std::time::Duration;
 
 use kleene_host::linux::nft::{Element, NftError, Table};
 use kleene_model::LinkName;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::testing::{self, is_root_with, output};
+pub(crate) use crate::testing::{inside, namespace, until};
 
 /// How long a packet that should come is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
@@ -22,76 +24,19 @@ pub(crate) const PORT: u16 = 7;
 /// Runs a test in a namespace of its own with `lo` up, or says loudly that it
 /// did not.
 pub(crate) fn world(test: impl FnOnce() + Send) {
-    let missing = if !rustix::process::geteuid().is_root() {
-        "needs root"
-    } else if Command::new("nft").arg("--version").output().is_err() {
-        "needs the program nft"
-    } else {
-        let netns = namespace();
-        return inside(&netns, || {
-            ip("link set lo up");
-            test();
-        });
-    };
-    assert!(
-        std::env::var_os("KLEENE_REQUIRE_ROOT_TESTS").is_none_or(|value| value != "1"),
-        "this test {missing}, and KLEENE_REQUIRE_ROOT_TESTS=1 says that it must run"
-    );
-    eprintln!("SKIPPED: this test {missing}");
-}
-
-/// A new network namespace, made by a child so that no thread of ours is ever
-/// in the wrong one.
-pub(crate) fn namespace() -> OwnedFd {
-    let own = std::fs::read_link("/proc/thread-self/ns/net").expect("own namespace");
-    let mut child = Command::new("unshare")
-        .args(["--net", "cat"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("unshare");
-    let path = format!("/proc/{}/ns/net", child.id());
-    until("the child is in a namespace of its own", || {
-        std::fs::read_link(&path).is_ok_and(|namespace| namespace != own)
-    });
-    let netns = File::open(&path).expect("the child's namespace").into();
-    drop(child.stdin.take());
-    child.wait().expect("the child's end");
-    netns
-}
-
-/// Waits for a condition.
-pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited five seconds until {what}");
-        std::thread::yield_now();
+    if !is_root_with("nft") {
+        return;
     }
-}
-
-/// Runs something in a network namespace, on a thread of its own.
-pub(crate) fn inside<T: Send>(netns: &OwnedFd, run: impl FnOnce() -> T + Send) -> T {
-    let outcome = std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))
-                .expect("enter a namespace");
-            run()
-        });
-        thread.join()
+    let netns = namespace();
+    inside(&netns, || {
+        ip("link set lo up");
+        test();
     });
-    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-fn output(command: &mut Command) -> String {
-    let output = command.output().expect("start a command");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {stderr}");
-    String::from_utf8(output.stdout).expect("text")
 }
 
 /// Runs `ip` in the calling thread's namespace.
-pub(crate) fn ip(args: &str) -> String {
-    output(Command::new("ip").args(args.split(' ')))
+pub(crate) fn ip(line: &str) -> String {
+    testing::ip(&line.split(' ').collect::<Vec<_>>())
 }
 
 /// Runs `nft` in the calling thread's namespace.
@@ -193,7 +138,8 @@ pub(crate) fn answered(from: &str, to: &str, patience: Duration) -> bool {
     sent.is_ok() && socket.recv_from(&mut [0; 8]).is_ok()
 }
 
-/// How many packets the rule with that comment has dropped, in the chain.
+/// How many packets the rules of a chain that look at addresses of a family
+/// (`ip` or `ip6`) have dropped.
 pub(crate) fn dropped(chain: &str, family: &str) -> u64 {
     let listed = nft(&format!("list chain inet kleene {chain}"));
     let rules = listed.lines().filter(|line| line.contains(&format!("{family} ")));

@@ -45,6 +45,8 @@ fn a_view_has_no_address_but_its_own_loopback() {
         ips(&["addr add 10.7.0.1/24 dev kleene0", "addr add fd07::1/64 dev uplink0 nodad"]);
         let own = || addresses().iter().any(|addr| addr.starts_with("fe80::"));
         until("the host's links, the twins, have addresses of their own", own);
+        let _listener = listen("10.7.0.1", 7);
+        assert!(reaches("10.7.0.1", 7), "the twin: the host itself reaches it");
         world.furnish(None);
         assert_eq!(world.within(addresses), ["::1/128 lo"]);
         // Not even when a mirror goes down and up.
@@ -160,6 +162,8 @@ fn nothing_can_be_configured_without_the_capability() {
         let before = world.within(|| (shown(), addresses()));
         assert_eq!(try_all(world, WITHOUT), [false; 7]);
         let nested = [WITHOUT, &["unshare", "--user", "--map-root-user"]].concat();
+        let look = [&nested[..], &["ip", "-j", "link"]].concat();
+        assert!(world.execute(&look).status.success(), "looking is permitted there, too");
         assert_eq!(try_all(world, &nested), [false; 7], "nor from a user namespace within");
         assert_eq!(world.within(|| (shown(), addresses())), before);
         assert_eq!(try_all(world, &[]), [true; 7], "the twin: with it everything can");

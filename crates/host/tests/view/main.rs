@@ -4,5 +4,7 @@
 
 mod furnish;
 mod sync;
+#[path = "../common/testing.rs"]
+mod testing;
 mod watch;
 mod world;

@@ -1,16 +1,17 @@
 //! A throw-away host: a network namespace, with that of a view beside it.
 
-use std::fs::File;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output};
+use std::time::Duration;
 
 use kleene_engine::host::chain;
 use kleene_host::linux::view::{Done, furnish, interfaces, sync};
 use kleene_model::LinkName;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
+
+use crate::testing::{inside, is_root_with};
+pub(crate) use crate::testing::{ip, namespace, until};
 
 /// The mark of a cable, as another daemon may have made it.
 pub(crate) const CABLE: &str = "kleene:main:endpoint:2f1dc29b8f36";
@@ -22,12 +23,7 @@ pub(crate) struct World {
 
 /// Runs a test in a world, or says loudly that it did not.
 pub(crate) fn world(test: impl FnOnce(&World) + Send) {
-    if !rustix::process::geteuid().is_root() {
-        assert!(
-            std::env::var_os("KLEENE_REQUIRE_ROOT_TESTS").is_none_or(|value| value != "1"),
-            "this test needs root, and KLEENE_REQUIRE_ROOT_TESTS=1 says that it must run"
-        );
-        eprintln!("SKIPPED: this test makes network namespaces and needs root");
+    if !is_root_with("ip") {
         return;
     }
     let host = namespace();
@@ -36,61 +32,6 @@ pub(crate) fn world(test: impl FnOnce(&World) + Send) {
         ip(&["link", "set", "lo", "up"]);
         test(&world);
     });
-}
-
-/// A new network namespace, made by a child so that no thread of ours is ever
-/// in the wrong one.
-pub(crate) fn namespace() -> OwnedFd {
-    let own = std::fs::read_link("/proc/thread-self/ns/net").expect("own namespace");
-    let mut child = Command::new("unshare")
-        .args(["--net", "cat"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("unshare");
-    let path = format!("/proc/{}/ns/net", child.id());
-    until("the child is in a namespace of its own", || {
-        std::fs::read_link(&path).is_ok_and(|namespace| namespace != own)
-    });
-    let netns = File::open(&path).expect("the child's namespace").into();
-    drop(child.stdin.take());
-    child.wait().expect("the child's end");
-    netns
-}
-
-/// Waits for a condition, at most half a minute: the kernel makes no namespace
-/// while it takes others apart.
-pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited half a minute until {what}");
-        std::thread::yield_now();
-    }
-}
-
-/// Runs something in a network namespace, on a thread of its own.
-fn inside<T: Send>(netns: &OwnedFd, run: impl FnOnce() -> T + Send) -> T {
-    let outcome = std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))
-                .expect("enter a namespace");
-            run()
-        });
-        thread.join()
-    });
-    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-fn output(command: &mut Command) -> String {
-    let output = command.output().expect("start a command");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {stderr}");
-    String::from_utf8(output.stdout).expect("text")
-}
-
-/// Runs `ip` in the calling thread's namespace.
-pub(crate) fn ip(args: &[&str]) -> String {
-    output(Command::new("ip").args(args))
 }
 
 /// Runs `ip` for each line, in the calling thread's namespace.

@@ -59,6 +59,7 @@ impl Refusal {
             Self::InterfaceExists { .. } => (Conflict, "interface-exists"),
             Self::InterfaceRequired => (Invalid, "interface-required"),
             Self::NoSuchInterface { .. } => (Conflict, "no-such-interface"),
+            Self::InterfaceOfKleene { .. } => (Conflict, "interface-of-kleene"),
             Self::InterfaceInUse { .. } => (Conflict, "interface-in-use"),
             Self::LinkNeedsBridge { .. } => (Conflict, "link-needs-bridge"),
             Self::CannotLink { .. } => (Conflict, "cannot-link"),

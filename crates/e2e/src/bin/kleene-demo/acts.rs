@@ -1,6 +1,6 @@
 //! The transcript.
 
-use crate::ask::{LIMIT, SITE, SITE6, curl, get, has_address, host, klee_path, links, settings};
+use crate::ask::{LIMIT, SITE, SITE6, curl, get, has_address, host, klee_path, links};
 use crate::stage::Stage;
 use crate::{ipnet, wires};
 use kleene_e2e::{Kleened, Run, Snapshot, WORLD4, WORLD6, World};
@@ -18,7 +18,7 @@ pub(crate) fn play(world: &World, stage: &mut Stage) -> bool {
         kleened = Some(world.start_kleened(""));
     });
     let Some(kleened) = kleened else { return false };
-    let (empty, before) = (world.snapshot(), settings(world));
+    let (empty, before) = (world.snapshot(), world.settings());
     network(world, stage);
     vnet_run(world, stage);
     site(world, stage);
@@ -251,7 +251,7 @@ fn nothing_left(world: &World, stage: &mut Stage, empty: &Snapshot, before: &[St
     stage.claim("custom", "eth0 and its settings are those of before", || {
         let eth0 = &world.ip_json(["addr", "show", "eth0"])[0];
         assert!(has_address(eth0, WORLD4) && has_address(eth0, WORLD6), "{eth0}");
-        assert_eq!(settings(world), before);
+        assert_eq!(world.settings(), before);
     });
     stage.host(world, &["ip", "-br", "link"]);
     stage.claim(

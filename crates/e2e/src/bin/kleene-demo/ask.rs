@@ -80,8 +80,8 @@ pub(crate) fn get_from(world: &World, container: &str, address: &str) -> Output 
 }
 
 /// Waits for answers from all addresses.
-pub(crate) fn all_answer(world: &World, addresses: &[String]) {
-    for address in addresses {
+pub(crate) fn all_answer(world: &World, addresses: &[impl AsRef<str>]) {
+    for address in addresses.iter().map(AsRef::as_ref) {
         let what = format!("an answer of {address}");
         world.wait_until(LIMIT, &what, || get(world, address).status == Some(0));
     }
@@ -100,11 +100,4 @@ pub(crate) fn host() -> String {
 pub(crate) fn klee_path() -> String {
     let dir = kleene_e2e::target_dir().unwrap_or_default();
     dir.join("klee").display().to_string()
-}
-
-/// Settings of the host that a custom network may need changed.
-pub(crate) fn settings(world: &World) -> Vec<String> {
-    let script = "cd /proc/sys/net; grep -H . ipv4/ip_forward ipv6/conf/all/* ipv[46]/conf/eth0/* \
-         ipv4/conf/all/* ipv[46]/neigh/eth0/* 2>/dev/null | sort";
-    world.run(["sh", "-c", script]).stdout().lines().map(str::to_owned).collect()
 }

@@ -3,10 +3,10 @@
 
 use crate::ask::{
     LIMIT, SITE, SITE6, addresses, all_answer, endpoint, get, get_from, get_from_outside,
-    has_address, inside, names, said, settings,
+    has_address, inside, names, said,
 };
 use crate::stage::Stage;
-use kleene_e2e::{OUTSIDE4, OUTSIDE6, World};
+use kleene_e2e::{OUTSIDE4, OUTSIDE6, WORLD4, WORLD6, World};
 use serde_json::json;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(crate) fn play(world: &World, stage: &mut Stage) {
 fn custom(world: &World, stage: &mut Stage) {
     stage.heading("A custom network: the uplink itself");
     let eth0 = || world.ip_json(["addr", "show", "eth0"])[0].clone();
-    let (before, link) = (settings(world), eth0());
+    let (before, link) = (world.settings(), eth0());
     let create = ["network", "create", "-t", "custom", "-i", "eth0"];
     let subnets = ["--subnet", "192.0.2.64/26", "--subnet6", "2001:db8:1:0:1::/80", "lan"];
     stage.klee(world, &[&create[..], &subnets].concat());
@@ -71,7 +71,7 @@ fn custom(world: &World, stage: &mut Stage) {
     stage.klee(world, &["stop", "cam"]);
     stage.claim("custom", "with its last container eth0 is exactly what it was", || {
         assert_eq!(addresses(&json!([eth0()])), addresses(&json!([link])));
-        assert_eq!(settings(world), before);
+        assert_eq!(world.settings(), before);
         get_from_outside(world, &own[0]).fails();
     });
 }
@@ -87,10 +87,12 @@ fn disabled(world: &World, stage: &mut Stage) {
         assert_eq!(addresses(&seen), ["::1".to_owned()].into());
     });
     stage.claim("disabled", "it reaches nothing: host, containers, outside", || {
-        for address in [SITE, SITE6] {
-            get(world, address).ok();
-        }
-        for address in [SITE, SITE6, "192.0.2.2", "2001:db8:1::2", OUTSIDE4, OUTSIDE6] {
+        let serve = ["busybox", "httpd", "-f", "-p", "80", "-h", "/"];
+        let _servers = [world.spawn(serve), world.outside().spawn(serve)];
+        let all = [SITE, SITE6, WORLD4, WORLD6, OUTSIDE4, OUTSIDE6];
+        // The host reaches all of them.
+        all_answer(world, &all);
+        for address in all {
             get_from(world, "quiet", address).code(7);
         }
     });
@@ -132,9 +134,10 @@ fn live(world: &World, stage: &mut Stage) {
         get(world, &address).ok().says("root:");
         get(world, SITE).ok().says("root:");
     });
-    stage.klee(world, &["network", "rm", "more"]);
+    stage.klee(world, &["network", "rm", "more"]).ok();
     stage.claim("live", "and loses it with the network", || {
-        assert!(!addresses(&inside(world, "site")).iter().any(|a| a.starts_with("10.9.0.")));
+        let gone = || !addresses(&inside(world, "site")).iter().any(|a| a.starts_with("10.9.0."));
+        world.wait_until(LIMIT, "no address of it inside", gone);
         get(world, SITE).ok().says("root:");
     });
 }

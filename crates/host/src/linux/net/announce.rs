@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use kleene_model::MacAddress;
 
-use super::apply::{Failure, Run, Space};
+use super::apply::{Failure, Run};
 use super::request::{self, Which};
 use crate::linux::sys::packet::{frame_socket, send_frame};
 
@@ -29,10 +29,11 @@ impl Run<'_, '_> {
                 self.fail(port)?;
             }
             if let Some(mac) = inner.mac {
-                self.push(Space::Inner(container), request::set_mac(index, mac))?;
+                // The container may have taken the end away already.
+                let told = self.inner_socket(container)?.batch(&[&request::set_mac(index, mac)]);
+                self.fail(told)?;
             }
         }
-        self.flush()?;
         self.announce_answered()
     }
 

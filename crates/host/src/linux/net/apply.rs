@@ -194,10 +194,10 @@ impl<'c> Run<'_, 'c> {
     /// interface of the host's, that one's.
     fn inner_number(&mut self, cable: &Cable) -> Result<u32, Failure> {
         let stands_in = match cable.purpose {
-            CableUse::Port => false,
-            CableUse::Routed => self.is_host_link(&cable.inner)?,
+            CableUse::Port => None,
+            CableUse::Routed => self.index_if_there(&cable.inner)?,
         };
-        if stands_in { self.index(&cable.inner) } else { Ok(self.host.numbers.draw()) }
+        Ok(stands_in.unwrap_or_else(|| self.host.numbers.draw()))
     }
 
     pub(super) fn failure(&self, error: impl Into<NetError>) -> Failure {
@@ -263,14 +263,16 @@ impl<'c> Run<'_, 'c> {
     pub(super) fn flush_requests(&mut self) -> Result<(), Failure> {
         let queue = std::mem::take(&mut self.queue);
         let Some(first) = queue.first() else { return Ok(()) };
-        let at = first.change;
+        // What fails from here on fails these, not the one that made room.
+        let now = std::mem::replace(&mut self.current, first.change);
+        let at = self.current;
         let socket = match self.space {
             Space::Host => &mut self.host.socket,
             Space::Inner(container) => self.inner_socket(container)?,
         };
         let requests: Vec<&Request> = queue.iter().flat_map(|queued| &queued.requests).collect();
         let verdicts = socket.batch(&requests).map_err(|error| Failure { at, error })?;
-        let (now, mut verdicts) = (self.current, verdicts.into_iter());
+        let mut verdicts = verdicts.into_iter();
         for queued in queue {
             self.current = queued.change;
             let own = verdicts.by_ref().take(queued.requests.len());
@@ -287,14 +289,11 @@ impl<'c> Run<'_, 'c> {
         queued: &Queued<'c>,
         verdict: Result<(), KernelError>,
     ) -> Result<(), Failure> {
-        match (queued.makes, verdict) {
-            (Some(made), verdict) => self.made(made, verdict),
-            (None, verdict) if queued.shows.is_some() => match queued.shows {
-                Some(shown) => self.shown(shown, verdict),
-                None => Ok(()),
-            },
-            (None, Err(refused)) if queued.tolerates.contains(&refused.errno()) => Ok(()),
-            (None, verdict) => self.fail(verdict.map_err(NetError::from)),
+        match (queued.makes, queued.shows, verdict) {
+            (Some(made), _, verdict) => self.made(made, verdict),
+            (None, Some(shown), verdict) => self.shown(shown, verdict),
+            (None, None, Err(refused)) if queued.tolerates.contains(&refused.errno()) => Ok(()),
+            (None, None, verdict) => self.fail(verdict.map_err(NetError::from)),
         }
     }
 }
@@ -326,10 +325,6 @@ impl Run<'_, '_> {
         self.flush()?;
         let found = self.host.socket.link(Which::Name(link));
         Ok(self.fail(found)?.map(|found| found.index))
-    }
-
-    fn is_host_link(&mut self, link: &LinkName) -> Result<bool, Failure> {
-        Ok(self.host.indexes.contains_key(link) || self.index_if_there(link)?.is_some())
     }
 
     fn unplug(&mut self, link: &LinkName, bridge: &LinkName) -> Result<(), Failure> {

@@ -92,6 +92,9 @@ pub enum NetError {
     /// A container's network namespace could not be entered.
     #[error("cannot enter the network namespace")]
     Enter(#[source] io::Error),
+    /// A view cannot show what it should.
+    #[error("the view is not up to date")]
+    View(#[source] Box<HostError>),
     /// IPv6 packets cannot be let through one interface alone.
     #[error(
         "unsupported: IPv6 addresses of containers on networks of this type need the setting force_forwarding (Linux 6.17)"

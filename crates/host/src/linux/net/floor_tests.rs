@@ -2,39 +2,17 @@
 //! through sockets that are open already, without a look at anything. Printed,
 //! never judged: the budget is checked by the benchmarks.
 
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use kleene_engine::change::{Cable, CableUse, Change, Mark, Owner};
 use kleene_model::{ContainerId, EndpointId, LinkName, MacAddress, NetworkId};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::*;
+use crate::linux::testing::{self, namespace};
 
 const CABLES: u8 = 100;
-
-fn namespace() -> OwnedFd {
-    let own = std::fs::read_link("/proc/thread-self/ns/net").expect("own namespace");
-    let mut child = Command::new("unshare")
-        .args(["--net", "cat"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("unshare");
-    let path = format!("/proc/{}/ns/net", child.id());
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while std::fs::read_link(&path).is_ok_and(|namespace| namespace == own) {
-        assert!(Instant::now() < deadline, "the child made no namespace");
-        std::thread::yield_now();
-    }
-    let netns = File::open(&path).expect("the child's namespace").into();
-    drop(child.stdin.take());
-    child.wait().expect("the child's end");
-    netns
-}
 
 struct Attachment {
     cable: Cable,
@@ -161,20 +139,8 @@ fn visit_for_test(netns: &OwnedFd) -> Socket {
 
 #[test]
 fn attaching_beside_its_floor() {
-    if !rustix::process::geteuid().is_root() {
-        assert!(
-            std::env::var_os("KLEENE_REQUIRE_ROOT_TESTS").is_none_or(|value| value != "1"),
-            "this test needs root, and KLEENE_REQUIRE_ROOT_TESTS=1 says that it must run"
-        );
-        eprintln!("SKIPPED: this test makes network namespaces and needs root");
+    if !testing::is_root_with("ip") {
         return;
     }
-    let netns = namespace();
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))
-                .expect("enter");
-            measure();
-        });
-    });
+    testing::inside(&namespace(), measure);
 }

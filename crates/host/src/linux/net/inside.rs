@@ -5,7 +5,6 @@ use std::net::IpAddr;
 
 use kleene_engine::piece::Inside;
 use kleene_model::{ContainerId, Family, LinkName, RoutedCable};
-use rustix::io::Errno;
 
 use super::LinuxHost;
 use super::apply::{Failure, Run, Space};
@@ -13,12 +12,9 @@ use super::error::NetError;
 use super::namespaces::visit;
 use super::request::{self, MAIN, Which};
 use super::request_route::{self, PROTOCOL, far_end};
+use super::standing::{GONE, THERE};
 use super::wire::RouteKind;
 use crate::linux::view;
-
-const THERE: &[Errno] = &[Errno::EXIST];
-const GONE: &[Errno] =
-    &[Errno::SRCH, Errno::NOENT, Errno::NODEV, Errno::ADDRNOTAVAIL, Errno::NETDOWN];
 
 impl Run<'_, '_> {
     pub(super) fn put_inside(
@@ -84,7 +80,7 @@ impl Run<'_, '_> {
         to: &LinkName,
     ) -> Result<(), Failure> {
         let index = self.inner_index(container, from)?;
-        self.push_or(Space::Inner(container), request_route::rename(index, to), &[])?;
+        self.push_or(Space::Inner(container), request::set_name(index, to.as_str()), &[])?;
         self.flush()?;
         let inner = self.inner.entry(container).or_default();
         inner.indexes.remove(from);

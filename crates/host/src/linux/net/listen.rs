@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netlink_sys::{Socket, SocketAddr};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -92,6 +92,24 @@ pub(in crate::linux) fn is_readable(
         // As if something had come: the caller looks how long it may wait.
         Err(Errno::INTR) => Ok(true),
         Err(errno) => Err(failed("wait for changes")(errno.into())),
+    }
+}
+
+/// Takes the rest of a burst: until nothing has come for `quiet`, and for
+/// `longest` at most.
+pub(in crate::linux) fn calm_down<F>(
+    follower: &mut F,
+    (quiet, longest): (Duration, Duration),
+    is_readable: impl Fn(&F, Duration) -> Result<bool, NetError>,
+    drain: impl Fn(&mut F) -> Result<(), NetError>,
+) -> Result<(), NetError> {
+    let latest = Instant::now() + longest;
+    loop {
+        let left = latest.saturating_duration_since(Instant::now()).min(quiet);
+        if left.is_zero() || !is_readable(follower, left)? {
+            return Ok(());
+        }
+        drain(follower)?;
     }
 }
 

@@ -1,14 +1,17 @@
 //! Networks and cables through route-netlink, without any process.
 //!
 //! [`LinuxHost`] implements the engine's [`Host`](kleene_engine::Host). Its
-//! way down: `apply` turns changes into `request`s, `socket` sends several of
-//! them at once and reads every answer, `wire` takes the kernel's bytes apart.
-//! Only `request` knows how messages are built. [`monitor`] follows what others
-//! do to the same network, with sockets of its own (`listen`).
+//! way down: `apply` turns changes into `request`s (and `request_route`s),
+//! `socket` sends several of them at once over a `channel` and reads every
+//! answer, `wire` takes the kernel's bytes apart. What is nftables' goes through
+//! `rules` to [`nft`](super::nft). [`monitor`] follows what others do to the
+//! same network, with sockets of its own (`listen`); `answers` looks at the one
+//! thing that nobody is told of.
 
 mod announce;
 mod answers;
 mod apply;
+pub(in crate::linux) mod channel;
 pub(in crate::linux) mod error;
 mod inside;
 pub(in crate::linux) mod listen;

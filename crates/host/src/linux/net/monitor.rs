@@ -8,6 +8,7 @@
 //! that is told:
 //! - the entries by which the host answers for somebody on a wire (proxy
 //!   neighbours) are never told of; all of an interface go when it goes down,
+//!   and for a single one [`Answers`](super::Answers) looks,
 //! - IPv4 routes over an interface go when it goes down,
 //! - another mark on an interface that is down is told when it goes up,
 //! - a route that was replaced is not told to be gone: another came, to the same
@@ -173,25 +174,13 @@ impl Monitor {
         loop {
             self.drain()?;
             if !self.burst.is_empty() {
-                self.calm_down()?;
+                listen::calm_down(self, (QUIET, BURST), Self::is_readable, Self::drain)?;
                 return self.tell();
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if !self.is_readable(left)? {
                 return Ok(Vec::new());
             }
-        }
-    }
-
-    /// Takes the rest of a burst.
-    fn calm_down(&mut self) -> Result<(), NetError> {
-        let latest = Instant::now() + BURST;
-        loop {
-            let left = latest.saturating_duration_since(Instant::now()).min(QUIET);
-            if left.is_zero() || !self.is_readable(left)? {
-                return Ok(());
-            }
-            self.drain()?;
         }
     }
 

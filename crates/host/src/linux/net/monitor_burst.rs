@@ -221,7 +221,7 @@ fn is_of_no_concern(payload: &[u8]) -> bool {
 }
 
 /// Every link has such an address, and no container has one on the host.
-fn is_link_local6(addr: IpAddr) -> bool {
+pub(super) fn is_link_local6(addr: IpAddr) -> bool {
     matches!(addr, IpAddr::V6(addr) if addr.is_unicast_link_local())
 }
 

@@ -10,6 +10,7 @@ use kleene_engine::host::HostError;
 use kleene_model::{ContainerId, Family, InstanceName, LinkName};
 
 use super::error::{self, NetError};
+use super::monitor_burst::is_link_local6;
 use super::request::{MAIN, Which};
 use super::request_route::PROTOCOL;
 use super::socket::Socket;
@@ -51,7 +52,7 @@ fn picture(links: &[LinkRecord], addresses: impl Iterator<Item = (u32, IpNet)>) 
         }
     }
     for (index, addr) in addresses {
-        if let Some(link) = names.get(&index).filter(|_| !is_link_local6(addr)) {
+        if let Some(link) = names.get(&index).filter(|_| !is_link_local6(addr.addr())) {
             actual.insert_address(link, addr);
         }
     }
@@ -70,10 +71,6 @@ fn kind(record: &LinkRecord) -> LinkKind {
         Some("veth") => LinkKind::Cable,
         _ => LinkKind::Other,
     }
-}
-
-fn is_link_local6(net: IpNet) -> bool {
-    matches!(net, IpNet::V6(net) if net.addr().is_unicast_link_local())
 }
 
 /// The addresses that somebody uses on the wire of an interface: the host itself

@@ -237,7 +237,7 @@ pub(super) fn address(index: u32, addr: IpNet) -> AddressMessage {
 pub(super) fn default_route(index: u32, via: IpAddr) -> Request {
     let mut message = RouteMessage::default();
     message.header.address_family = family(Family::of(via));
-    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.table = MAIN;
     message.header.protocol = RouteProtocol::Static;
     message.header.scope = RouteScope::Universe;
     message.header.kind = RouteType::Unicast;

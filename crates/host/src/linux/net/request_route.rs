@@ -45,12 +45,6 @@ pub(super) fn make_dummy(index: u32, name: &LinkName, mac: MacAddress) -> Reques
     Request::new(Route::NewLink(link(index, attributes)), MAKE)
 }
 
-/// Gives a link another name.
-pub(super) fn rename(index: u32, name: &LinkName) -> Request {
-    let name = LinkAttribute::IfName(name.to_string());
-    Request::new(Route::SetLink(link(index, vec![name])), CHANGE)
-}
-
 /// Shows a container's address on an interface of the host. IPv6: deprecated,
 /// so that the host never chooses it as a source.
 pub(super) fn show(index: u32, addr: IpAddr) -> Request {

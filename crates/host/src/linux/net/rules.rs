@@ -8,7 +8,7 @@ use kleene_model::InstanceName;
 use super::error::NetError;
 use crate::linux::nft::{Element, Table};
 
-/// The table of one daemon, opened with its first element and removed with the
+/// The table of one daemon, made with its first element and removed with the
 /// last: a host without `ipnet` containers has none.
 #[derive(Debug)]
 pub(super) struct Rules {
@@ -61,8 +61,10 @@ impl Rules {
             None => self.list()?,
         };
         let was_empty = elements.is_empty();
+        for element in remove {
+            elements.remove(element);
+        }
         elements.extend(add.iter().cloned());
-        elements.retain(|element| !remove.contains(element) || add.contains(element));
         let table = self.table()?;
         let changed = match (was_empty, elements.is_empty()) {
             (_, true) => table.remove(),

@@ -111,25 +111,27 @@ pub(super) fn value(setting: &str) -> Option<String> {
     is_known(setting).then(|| read(setting).ok()).flatten()
 }
 
-/// Only what `to_borrow` could have named.
+/// Whether it is a setting of the network at all: names come back from the
+/// store.
 fn is_known(setting: &str) -> bool {
     setting.starts_with(ROOT) && !setting.contains("..")
 }
 
-/// Gives a setting of the host a value.
+/// Gives a setting of the network a value. One of an interface that is gone has
+/// gone with it.
 pub(in crate::linux) fn write(setting: &str, value: &str) -> Result<(), NetError> {
     if !is_known(setting) {
         return Err(NetError::Malformed("a setting outside /proc/sys/net"));
     }
-    let written = OpenOptions::new().write(true).open(setting).and_then(|mut file| {
-        // One call: the kernel takes no value in pieces.
-        file.write_all(value.as_bytes())
-    });
-    match written {
-        // The interface is gone, and its settings with it.
+    match put(setting, value) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         written => written.map_err(|source| NetError::Setting { path: setting.to_owned(), source }),
     }
+}
+
+fn put(path: &str, value: &str) -> io::Result<()> {
+    // One call: the kernel takes no value in pieces.
+    OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
 }
 
 fn read(path: &str) -> Result<String, NetError> {
@@ -174,11 +176,7 @@ fn path(family: Family, link: &LinkName, key: &str) -> String {
 
 fn set(family: Family, link: &LinkName, key: &str, value: &str) -> Result<(), NetError> {
     let path = path(family, link, key);
-    let written = OpenOptions::new().write(true).open(&path).and_then(|mut file| {
-        // One call: the kernel takes no value in pieces.
-        file.write_all(value.as_bytes())
-    });
-    match written {
+    match put(&path, value) {
         Ok(()) => Ok(()),
         // Without IPv6 there is nothing to keep away.
         Err(error)

@@ -1,26 +1,21 @@
 //! A synchronous route-netlink socket.
 
-use std::io;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use netlink_sys::SocketAddr;
 use netlink_sys::protocols::NETLINK_ROUTE;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
 
 use kleene_model::Family;
 
+use super::channel::{Channel, place};
 use super::error::{KernelError, NetError};
 use super::request::{self, Request, Which};
 use super::request_route;
 use super::wire::{
-    self, AddressRecord, Frame, LinkRecord, Malformed, NeighbourRecord, RouteRecord, frames, kind,
+    self, AddressRecord, LinkRecord, Malformed, NeighbourRecord, RouteRecord, frames, kind,
 };
 
-/// The kernel answers at once; what waits are only deletions, for milliseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a list is read again because it changed meanwhile.
 const TRIES: u32 = 16;
 /// Acknowledgements wait in the socket's buffer, which holds some two hundred.
@@ -29,16 +24,13 @@ const TRIES: u32 = 16;
 const BATCH: usize = 64;
 /// The longest datagram that is sent, unless one message alone is longer.
 const DATAGRAM: usize = 32 * 1024;
-/// The kernel fills at most half of it with a part of a list.
-const BUFFER: usize = 64 * 1024;
 
 /// A synchronous route-netlink socket. It belongs to the network namespace in
 /// which it was opened, wherever it is used.
 #[derive(Debug)]
 pub struct Socket {
-    socket: netlink_sys::Socket,
+    channel: Channel,
     sequence: u32,
-    buffer: Vec<u8>,
 }
 
 impl Socket {
@@ -47,20 +39,9 @@ impl Socket {
     /// # Errors
     /// When the kernel gives none.
     pub fn open() -> Result<Self, NetError> {
-        let open = || -> io::Result<netlink_sys::Socket> {
-            let mut socket = netlink_sys::Socket::new(NETLINK_ROUTE)?;
-            socket.bind_auto()?;
-            // Nobody but the kernel can send to a connected socket.
-            socket.connect(&SocketAddr::new(0, 0))?;
-            socket.set_ext_ack(true)?;
-            socket.set_cap_ack(true)?;
-            // Filters of lists are a favour: they are applied here again.
-            let _ = socket.set_netlink_get_strict_chk(true);
-            Ok(socket)
-        };
-        let socket =
-            open().map_err(|source| NetError::Socket { what: "open a netlink socket", source })?;
-        Ok(Self { socket, sequence: 0, buffer: vec![0; BUFFER] })
+        let mut channel = Channel::open(NETLINK_ROUTE)?;
+        channel.filter_lists();
+        Ok(Self { channel, sequence: 0 })
     }
 
     /// Sends requests for changes, as many at once as fit, and reads every
@@ -88,11 +69,10 @@ impl Socket {
         &mut self,
         requests: &[&Request],
     ) -> Result<Vec<Result<(), KernelError>>, NetError> {
-        let first = self.send(requests)?;
-        let deadline = Instant::now() + PATIENCE;
+        let (first, deadline) = self.send(requests)?;
         let mut verdicts: Vec<Option<Result<(), KernelError>>> = vec![None; requests.len()];
         while verdicts.iter().any(Option::is_none) {
-            for frame in frames(self.receive(deadline)?) {
+            for frame in frames(self.channel.receive(deadline)?) {
                 let frame = frame?;
                 let place = place(&frame, first);
                 if let Some(verdict) = place.and_then(|place| verdicts.get_mut(place)) {
@@ -108,23 +88,10 @@ impl Socket {
         &mut self,
         which: Which<'_>,
     ) -> Result<Option<LinkRecord>, NetError> {
-        let first = self.send(&[&request::get_link(which)])?;
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            for frame in frames(self.receive(deadline)?) {
-                let frame = frame?;
-                match frame.kind {
-                    _ if place(&frame, first) != Some(0) => {}
-                    kind::LINK => return Ok(Some(wire::link(frame.payload)?)),
-                    kind::ERROR => {
-                        return match frame.verdict()? {
-                            Err(refused) if refused.errno() != Errno::NODEV => Err(refused.into()),
-                            _ => Ok(None),
-                        };
-                    }
-                    _ => return Err(NetError::Malformed("an answer is no link")),
-                }
-            }
+        match self.answer(&request::get_link(which), kind::LINK, wire::link)? {
+            Ok(link) => Ok(Some(link)),
+            Err(refused) if refused.errno() == Errno::NODEV => Ok(None),
+            Err(refused) => Err(refused.into()),
         }
     }
 
@@ -173,17 +140,37 @@ impl Socket {
 
     /// The way to an address, or `None` where there is none.
     pub(super) fn way_to(&mut self, to: IpAddr) -> Result<Option<RouteRecord>, NetError> {
-        let first = self.send(&[&request_route::which_way(to)])?;
-        let deadline = Instant::now() + PATIENCE;
+        /// Nothing leads there, or an unreachable, prohibited or black hole does.
+        const NONE: [Errno; 4] =
+            [Errno::NETUNREACH, Errno::HOSTUNREACH, Errno::ACCESS, Errno::INVAL];
+        match self.answer(&request_route::which_way(to), kind::ROUTE, wire::route)? {
+            Ok(route) => Ok(route),
+            Err(refused) if NONE.contains(&refused.errno()) => Ok(None),
+            Err(refused) => Err(refused.into()),
+        }
+    }
+
+    /// The one answer to a request, or the kernel's refusal.
+    fn answer<T>(
+        &mut self,
+        request: &Request,
+        wanted: u16,
+        decode: impl Fn(&[u8]) -> Result<T, Malformed>,
+    ) -> Result<Result<T, KernelError>, NetError> {
+        let (first, deadline) = self.send(&[request])?;
         loop {
-            for frame in frames(self.receive(deadline)?) {
+            for frame in frames(self.channel.receive(deadline)?) {
                 let frame = frame?;
-                match frame.kind {
-                    _ if place(&frame, first) != Some(0) => {}
-                    kind::ROUTE => return Ok(wire::route(frame.payload)?),
-                    kind::ERROR => return Ok(None),
-                    _ => return Err(NetError::Malformed("an answer is no route")),
+                if place(&frame, first) != Some(0) {
+                    continue;
                 }
+                if frame.kind == wanted {
+                    return Ok(Ok(decode(frame.payload)?));
+                }
+                return match frame.verdict()? {
+                    Err(refused) => Ok(Err(refused)),
+                    Ok(()) => Err(NetError::Malformed("an answer is not what was asked for")),
+                };
             }
         }
     }
@@ -210,11 +197,10 @@ impl Socket {
         wanted: u16,
         decode: impl Fn(&[u8]) -> Result<Option<T>, Malformed>,
     ) -> Result<Option<Vec<T>>, NetError> {
-        let first = self.send(&[request])?;
-        let deadline = Instant::now() + PATIENCE;
+        let (first, deadline) = self.send(&[request])?;
         let (mut list, mut whole) = (Vec::new(), true);
         loop {
-            for frame in frames(self.receive(deadline)?) {
+            for frame in frames(self.channel.receive(deadline)?) {
                 let frame = frame?;
                 if place(&frame, first) != Some(0) {
                     continue;
@@ -235,64 +221,17 @@ impl Socket {
         }
     }
 
-    /// Sends requests in one datagram; the sequence number of the first.
-    fn send(&mut self, requests: &[&Request]) -> Result<u32, NetError> {
+    /// Sends requests in one datagram; the sequence number of the first, and
+    /// until when answers are waited for.
+    fn send(&mut self, requests: &[&Request]) -> Result<(u32, Instant), NetError> {
         let first = self.sequence.wrapping_add(1);
         let mut datagram = Vec::with_capacity(requests.iter().map(|request| request.len()).sum());
         for request in requests {
             self.sequence = self.sequence.wrapping_add(1);
             request.write(self.sequence, &mut datagram);
         }
-        let failed = |source| NetError::Socket { what: "send to the kernel", source };
-        let sent = loop {
-            match self.socket.send(&datagram, 0) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                sent => break sent.map_err(failed)?,
-            }
-        };
-        if sent != datagram.len() {
-            return Err(failed(io::ErrorKind::WriteZero.into()));
-        }
-        Ok(first)
+        Ok((first, self.channel.send(&datagram)?))
     }
-
-    /// The next datagram, waited for until the deadline.
-    fn receive(&mut self, deadline: Instant) -> Result<&[u8], NetError> {
-        let failed = |errno: Errno| NetError::Socket {
-            what: "read the kernel's answer",
-            source: errno.into(),
-        };
-        let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
-        let length = loop {
-            match recv(&self.socket, self.buffer.as_mut_slice(), flags) {
-                Ok((_, length)) => break length,
-                Err(Errno::AGAIN) => self.wait(deadline)?,
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(failed(errno)),
-            }
-        };
-        self.buffer.get(..length).ok_or(NetError::Malformed("a datagram does not fit"))
-    }
-
-    fn wait(&self, deadline: Instant) -> Result<(), NetError> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(NetError::Silent(PATIENCE));
-        }
-        let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
-        match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&timeout)) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(errno) => {
-                Err(NetError::Socket { what: "wait for the kernel's answer", source: errno.into() })
-            }
-        }
-    }
-}
-
-/// Which request of a datagram a message answers. Those of earlier datagrams,
-/// given up at their deadline, are far out of the range.
-fn place(frame: &Frame<'_>, first: u32) -> Option<usize> {
-    usize::try_from(frame.sequence.wrapping_sub(first)).ok()
 }
 
 impl From<Malformed> for NetError {

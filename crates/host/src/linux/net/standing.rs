@@ -25,8 +25,8 @@ const CLAIM_LIMIT: Duration = Duration::from_secs(1);
 const CLAIM_PAUSE: Duration = Duration::from_micros(50);
 
 /// What stands already, or is gone already, is as good as done.
-const THERE: &[Errno] = &[Errno::EXIST];
-const GONE: &[Errno] =
+pub(super) const THERE: &[Errno] = &[Errno::EXIST];
+pub(super) const GONE: &[Errno] =
     &[Errno::SRCH, Errno::NOENT, Errno::NODEV, Errno::ADDRNOTAVAIL, Errno::NETDOWN];
 
 impl Run<'_, '_> {

@@ -125,11 +125,16 @@ fn frame(bytes: &[u8]) -> Result<Frame<'_>, Malformed> {
 /// type. Ends at the first one that is cut short.
 fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     const TYPE: u16 = 0x3fff;
+    flagged_attributes(bytes).map(|(kind, value)| (kind & TYPE, value))
+}
+
+/// The same with their flags.
+pub(in crate::linux) fn flagged_attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
         let length = usize::from(u16_at(rest, 0)?);
         let value = rest.get(4..length)?;
-        let kind = u16_at(rest, 2)? & TYPE;
+        let kind = u16_at(rest, 2)?;
         rest = rest.get(align(length)..).unwrap_or_default();
         Some((kind, value))
     })

@@ -1,11 +1,12 @@
 //! Attributes of nf_tables as bytes, both ways. Reading is pure: no byte
 //! sequence makes it panic, and what is cut short ends it.
 
+use super::super::net::wire::flagged_attributes;
+
 /// The flag on the type of an attribute that is made of attributes.
 const NESTED: u16 = 0x8000;
 /// A type without its flags.
 const KIND: u16 = 0x3fff;
-const HEADER: usize = 4;
 
 /// Writes attributes one behind the other. nf_tables' numbers are big-endian.
 #[derive(Debug, Default)]
@@ -77,13 +78,10 @@ pub(super) struct Attribute<'a> {
 
 /// The attributes of a message or of another attribute.
 pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = Attribute<'_>> {
-    let mut rest = bytes;
-    std::iter::from_fn(move || {
-        let length = usize::from(u16_at(rest, 0)?);
-        let kind = u16_at(rest, 2)?;
-        let value = rest.get(HEADER..length)?;
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some(Attribute { kind: kind & KIND, value, nested: kind & NESTED != 0 })
+    flagged_attributes(bytes).map(|(kind, value)| Attribute {
+        kind: kind & KIND,
+        value,
+        nested: kind & NESTED != 0,
     })
 }
 
@@ -106,10 +104,6 @@ pub(super) fn covers(actual: &[u8], ours: &[u8]) -> bool {
         });
         as_ours && found.next().is_none()
     })
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk().copied().map(u16::from_ne_bytes)
 }
 
 #[cfg(test)]

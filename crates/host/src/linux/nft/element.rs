@@ -1,7 +1,6 @@
 //! Kleene's sets, and what can be in them.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use kleene_model::LinkName;
@@ -27,16 +26,6 @@ pub enum Element {
         /// The source.
         addr: IpAddr,
     },
-}
-
-impl fmt::Display for Element {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Guarded(addr) => write!(f, "guarded address {addr}"),
-            Self::Cable(cable) => write!(f, "cable {cable}"),
-            Self::Source { cable, addr } => write!(f, "source {addr} of cable {cable}"),
-        }
-    }
 }
 
 impl Element {

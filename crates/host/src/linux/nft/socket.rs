@@ -1,24 +1,18 @@
 //! A synchronous socket to netfilter.
 
-use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use netlink_sys::SocketAddr;
 use netlink_sys::protocols::NETLINK_NETFILTER;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv, sockopt};
+use rustix::net::sockopt;
 
-use super::super::net::wire::{Frame, frames, kind};
+use super::super::net::channel::{Channel, place};
+use super::super::net::wire::{frames, kind};
 use super::super::net::{KernelError, NetError};
 use super::message::{Message, Step, transaction};
 
-/// The kernel answers at once, but others' transactions go first.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How often something is tried again that was disturbed.
 pub(super) const TRIES: u32 = 16;
-/// The kernel fills at most half of it with a part of a list.
-const BUFFER: usize = 64 * 1024;
 /// Netfilter's header in front of every message's attributes.
 const HEADER: usize = 4;
 
@@ -26,10 +20,8 @@ const HEADER: usize = 4;
 /// which it was opened, wherever it is used.
 #[derive(Debug)]
 pub(super) struct Socket {
-    socket: netlink_sys::Socket,
-    port: u32,
+    channel: Channel,
     sequence: u32,
-    buffer: Vec<u8>,
     /// The longest datagram that the kernel is known to take from us.
     longest: usize,
 }
@@ -44,24 +36,15 @@ pub(super) struct Failure {
 impl Socket {
     /// Opens a socket in the calling thread's network namespace.
     pub(super) fn open() -> Result<Self, NetError> {
-        let open = || -> io::Result<(netlink_sys::Socket, u32)> {
-            let mut socket = netlink_sys::Socket::new(NETLINK_NETFILTER)?;
-            let port = socket.bind_auto()?.port_number();
-            // Nobody but the kernel can send to a connected socket.
-            socket.connect(&SocketAddr::new(0, 0))?;
-            socket.set_ext_ack(true)?;
-            // A refusal would carry the refused message, elements and all.
-            socket.set_cap_ack(true)?;
-            Ok((socket, port))
-        };
-        let failed = |source| NetError::Socket { what: "open a netfilter socket", source };
-        let (socket, port) = open().map_err(failed)?;
-        let longest = sockopt::socket_send_buffer_size(&socket).map_err(|e| failed(e.into()))? / 2;
-        Ok(Self { socket, port, sequence: 0, buffer: vec![0; BUFFER], longest })
+        let channel = Channel::open(NETLINK_NETFILTER)?;
+        let longest = sockopt::socket_send_buffer_size(&channel).map_err(|errno| {
+            NetError::Socket { what: "ask how much may be sent", source: errno.into() }
+        })? / 2;
+        Ok(Self { channel, sequence: 0, longest })
     }
 
     pub(super) fn port(&self) -> u32 {
-        self.port
+        self.channel.port()
     }
 
     /// Carries all messages out, or none. To be done twice must be the same as
@@ -82,12 +65,11 @@ impl Socket {
         // One more for the beginning; the end is never answered.
         let numbers = u32::try_from(messages.len() + 2).unwrap_or(u32::MAX);
         self.sequence = self.sequence.wrapping_add(numbers);
-        self.send(&transaction(messages, first)).map_err(as_whole)?;
+        let deadline = self.send(&transaction(messages, first)).map_err(as_whole)?;
 
-        let deadline = Instant::now() + PATIENCE;
         let mut verdicts: Vec<Option<Result<(), KernelError>>> = vec![None; messages.len()];
         while verdicts.iter().any(Option::is_none) {
-            let datagram = self.receive(deadline).map_err(as_whole)?;
+            let datagram = self.channel.receive(deadline).map_err(as_whole)?;
             for frame in frames(datagram) {
                 let frame = frame.map_err(|error| as_whole(error.into()))?;
                 let Some(place) = place(&frame, first) else { continue };
@@ -117,11 +99,10 @@ impl Socket {
     pub(super) fn ask(&mut self, message: &Message) -> Result<Vec<Vec<u8>>, NetError> {
         self.sequence = self.sequence.wrapping_add(1);
         let first = self.sequence;
-        self.send(&message.alone(first))?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = self.send(&message.alone(first))?;
         let (mut answers, mut whole) = (Vec::new(), true);
         loop {
-            for frame in frames(self.receive(deadline)?) {
+            for frame in frames(self.channel.receive(deadline)?) {
                 let frame = frame?;
                 if place(&frame, first) != Some(0) {
                     continue;
@@ -138,60 +119,15 @@ impl Socket {
         }
     }
 
-    fn send(&mut self, datagram: &[u8]) -> Result<(), NetError> {
-        let failed = |source| NetError::Socket { what: "send to netfilter", source };
+    fn send(&mut self, datagram: &[u8]) -> Result<Instant, NetError> {
         if datagram.len() > self.longest {
             // The kernel allows twice as much, for its own needs. Where it does
             // not, sending says so.
-            let _ = sockopt::set_socket_send_buffer_size_force(&self.socket, datagram.len());
+            let _ = sockopt::set_socket_send_buffer_size_force(&self.channel, datagram.len());
             self.longest = datagram.len();
         }
-        let sent = loop {
-            match self.socket.send(datagram, 0) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                sent => break sent.map_err(failed)?,
-            }
-        };
-        if sent == datagram.len() { Ok(()) } else { Err(failed(io::ErrorKind::WriteZero.into())) }
+        self.channel.send(datagram)
     }
-
-    /// The next datagram, waited for until the deadline.
-    fn receive(&mut self, deadline: Instant) -> Result<&[u8], NetError> {
-        let failed = |errno: Errno| NetError::Socket {
-            what: "read netfilter's answer",
-            source: errno.into(),
-        };
-        let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
-        let length = loop {
-            match recv(&self.socket, self.buffer.as_mut_slice(), flags) {
-                Ok((_, length)) => break length,
-                Err(Errno::AGAIN) => self.wait(deadline)?,
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(failed(errno)),
-            }
-        };
-        self.buffer.get(..length).ok_or(NetError::Malformed("a datagram does not fit"))
-    }
-
-    fn wait(&self, deadline: Instant) -> Result<(), NetError> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(NetError::Silent(PATIENCE));
-        }
-        let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
-        match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&timeout)) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(errno) => {
-                Err(NetError::Socket { what: "wait for netfilter's answer", source: errno.into() })
-            }
-        }
-    }
-}
-
-/// Which message of a datagram another answers. Those of earlier datagrams,
-/// given up at their deadline, are far out of the range.
-fn place(frame: &Frame<'_>, first: u32) -> Option<usize> {
-    usize::try_from(frame.sequence.wrapping_sub(first)).ok()
 }
 
 /// Whether something failed because of something else that happened at the

@@ -93,15 +93,6 @@ fn what_we_describe_is_whole_and_anything_less_is_not() {
 }
 
 #[test]
-fn elements_read_as_sentences() {
-    let cable = LinkName::cable_host(3);
-    let addr = "fd00::2".parse().expect("an address");
-    assert_eq!(Element::Guarded(addr).to_string(), "guarded address fd00::2");
-    assert_eq!(Element::Cable(cable.clone()).to_string(), "cable epair3a");
-    assert_eq!(Element::Source { cable, addr }.to_string(), "source fd00::2 of cable epair3a");
-}
-
-#[test]
 fn only_what_passes_by_itself_is_tried_again() {
     let socket = |errno: Errno| NetError::Socket { what: "read", source: io::Error::from(errno) };
     assert!(is_disturbed(&socket(Errno::NOBUFS)));

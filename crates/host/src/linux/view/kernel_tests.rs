@@ -2,47 +2,21 @@
 //! what a view costs.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kleene_engine::host::chain;
 
 use super::*;
+use crate::linux::testing::{self, namespace};
 
 const KINDS: [Kind; 2] = [Kind::Ifb, Kind::Bridge];
-
-fn namespace() -> OwnedFd {
-    let own = std::fs::read_link("/proc/thread-self/ns/net").expect("own namespace");
-    let mut child = Command::new("unshare")
-        .args(["--net", "cat"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("unshare");
-    let path = format!("/proc/{}/ns/net", child.id());
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while std::fs::read_link(&path).is_ok_and(|namespace| namespace == own) {
-        assert!(Instant::now() < deadline, "the child made no namespace");
-        std::thread::yield_now();
-    }
-    let netns = File::open(&path).expect("the child's namespace").into();
-    drop(child.stdin.take());
-    child.wait().expect("the child's end");
-    netns
-}
 
 /// Runs a test for each kind that this kernel has, with a namespace for it, or
 /// says loudly that it did not.
 fn each_kind(test: impl Fn(Kind, &OwnedFd)) {
-    if !rustix::process::geteuid().is_root() {
-        assert!(
-            std::env::var_os("KLEENE_REQUIRE_ROOT_TESTS").is_none_or(|value| value != "1"),
-            "this test needs root, and KLEENE_REQUIRE_ROOT_TESTS=1 says that it must run"
-        );
-        eprintln!("SKIPPED: this test makes network namespaces and needs root");
+    if !testing::is_root_with("ip") {
         return;
     }
     for kind in KINDS {
@@ -57,12 +31,7 @@ fn each_kind(test: impl Fn(Kind, &OwnedFd)) {
 }
 
 fn ip(netns: &OwnedFd, line: &str) {
-    let run = || {
-        let output = Command::new("ip").args(line.split(' ')).output().expect("ip");
-        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
-    };
-    enter(netns.as_fd(), run).expect("enter");
+    testing::inside(netns, || testing::ip(&line.split(' ').collect::<Vec<_>>()));
 }
 
 fn wanted() -> Vec<Mirror> {

@@ -169,8 +169,13 @@ pub(in crate::linux) fn show(
         return Ok(true);
     }
     let (kind, mirrors) = (Kind::best(inside)?, listed(host)?);
-    settle(inside, kind, &without(&mirrors, None), &mut Done::default())?;
-    Ok(inside.link(Which::Name(link))?.is_some())
+    let mut done = Done::default();
+    settle(inside, kind, &mirrors.iter().collect::<Vec<_>>(), &mut done)?;
+    match (inside.link(Which::Name(link))?, done.failed.into_iter().next()) {
+        (Some(_), _) => Ok(true),
+        (None, Some(refused)) => Err(NetError::View(Box::new(refused))),
+        (None, None) => Ok(false),
+    }
 }
 
 fn furnish_as(

@@ -1,7 +1,6 @@
 //! Tells when the host's links change.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use kleene_engine::host::HostError;
@@ -69,7 +68,7 @@ impl Watch {
         loop {
             self.drain()?;
             if self.seen.is_change() {
-                self.calm_down()?;
+                listen::calm_down(self, (QUIET, BURST), Self::is_readable, Self::drain)?;
                 if self.seen.tell() {
                     return Ok(true);
                 }
@@ -78,18 +77,6 @@ impl Watch {
             if !self.is_readable(left)? {
                 return Ok(false);
             }
-        }
-    }
-
-    /// Takes the rest of a burst.
-    fn calm_down(&mut self) -> Result<(), NetError> {
-        let latest = Instant::now() + BURST;
-        loop {
-            let left = latest.saturating_duration_since(Instant::now()).min(QUIET);
-            if left.is_zero() || !self.is_readable(left)? {
-                return Ok(());
-            }
-            self.drain()?;
         }
     }
 
@@ -104,12 +91,6 @@ impl Watch {
 
     fn is_readable(&self, limit: Duration) -> Result<bool, NetError> {
         listen::is_readable(&[&self.listener], limit)
-    }
-}
-
-impl AsFd for Watch {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
     }
 }
 
