@@ -78,8 +78,8 @@ impl Follower {
 fn disturbance(seen: Seen) -> Option<Disturbance> {
     match seen {
         Seen::Link { name: link, state: LinkState::Gone } => Some(Disturbance::LinkGone { link }),
-        Seen::Link { name: link, state: LinkState::There { up, master, mark } } => {
-            Some(Disturbance::LinkThere { link, up, mark, port: Some(master.is_some()) })
+        Seen::Link { name: link, state: LinkState::There { up, fell, master, mark } } => {
+            Some(Disturbance::LinkThere { link, up, fell, mark, port: Some(master.is_some()) })
         }
         // What goes with its link is told with the link.
         Seen::Address { link: None, .. } | Seen::Address { ours: true, there: true, .. } => None,

@@ -2,7 +2,7 @@
 //! random sequences of pieces put and taken, on the host and in views, after
 //! each of which a look must show exactly what [`Actual::absorb`] says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -15,6 +15,7 @@ use crate::change::{Cable, CableUse, Change, Mark, Owner};
 use crate::fake::Prng;
 use crate::host::{Host, chain};
 use crate::piece::{Inside, Piece};
+use crate::reconcile::Disturbance;
 
 /// Containers, and addresses in each family.
 const CONTAINERS: u8 = 3;
@@ -46,6 +47,8 @@ struct Run<'a> {
     links: Vec<LinkName>,
     gateway: [IpAddr; 2],
     cables: Vec<(ContainerId, RoutedCable)>,
+    /// What can be looked at alone, and the report that it is gone.
+    reported: BTreeMap<Piece, Disturbance>,
 }
 
 impl<'a> Run<'a> {
@@ -56,7 +59,8 @@ impl<'a> Run<'a> {
         let gateway = [address("10.102.0.1")?, address("fd66::1")?];
         let (random, log) = (Prng(seed), Vec::new());
         let (links, cables) = (Vec::new(), Vec::new());
-        Ok(Self { host, instance, actual, random, log, links, gateway, cables })
+        let reported = BTreeMap::new();
+        Ok(Self { host, instance, actual, random, log, links, gateway, cables, reported })
     }
 
     fn mark(&self, owner: Owner) -> Mark {
@@ -79,6 +83,7 @@ impl<'a> Run<'a> {
             let surplus: Vec<_> = is.difference(&said).collect();
             return Err(format!("the kernel lacks {missing:?} and has {surplus:?}"));
         }
+        self.look_again(&seen)?;
         for (container, _) in self.cables.clone() {
             let is = self.host.inside(container).map_err(|err| chain(&err))?;
             let is: BTreeSet<Inside> = is.into_iter().filter(is_no_mirror).collect();
@@ -86,6 +91,35 @@ impl<'a> Run<'a> {
             let said: BTreeSet<Inside> = said.filter(is_no_mirror).collect();
             if is != said {
                 return Err(format!("the view of {container} holds {is:?}, not {said:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is there is not reported as gone, and what was taken is.
+    fn look_again(&mut self, seen: &Actual) -> Result<(), String> {
+        for link in seen.links() {
+            let name = link.name().clone();
+            let now = self.host.look_again(&Disturbance::LinkGone { link: name.clone() });
+            let is = Disturbance::LinkThere {
+                link: name,
+                up: link.is_up(),
+                fell: false,
+                mark: link.mark().cloned(),
+                port: Some(link.master().is_some()),
+            };
+            let now = now.map_err(|err| chain(&err))?;
+            if now.as_ref() != Some(&is) {
+                return Err(format!("instead of {is:?}, {now:?} is reported"));
+            }
+        }
+        let standing = standing(seen);
+        self.reported.extend(standing.iter().filter_map(gone));
+        for (piece, told) in &self.reported {
+            let now = self.host.look_again(told).map_err(|err| chain(&err))?;
+            let expected = (!standing.contains(piece)).then_some(told);
+            if now.as_ref() != expected {
+                return Err(format!("{piece}: instead of {expected:?}, {now:?} is reported"));
             }
         }
         Ok(())
@@ -300,6 +334,23 @@ impl<'a> Run<'a> {
 
 fn is_no_mirror(inside: &Inside) -> bool {
     !matches!(inside, Inside::Mirror { .. })
+}
+
+/// The report that a piece is gone, where that can be looked at alone.
+fn gone(piece: &Piece) -> Option<(Piece, Disturbance)> {
+    let told = match piece {
+        Piece::Show { link, addr } if addr.is_ipv6() => {
+            Disturbance::AddressGone { link: link.clone(), addr: IpNet::from(*addr) }
+        }
+        Piece::Answer { link, addr } => Disturbance::AnswerGone { link: link.clone(), addr: *addr },
+        Piece::Show { .. }
+        | Piece::Check { .. }
+        | Piece::Guard { .. }
+        | Piece::Admit { .. }
+        | Piece::Fallback { .. }
+        | Piece::Steer { .. } => return None,
+    };
+    Some((piece.clone(), told))
 }
 
 fn standing(actual: &Actual) -> BTreeSet<Piece> {

@@ -8,6 +8,7 @@ use kleene_model::{Borrowed, ContainerId, Family, LinkName, NetworkType};
 use crate::actual::{Actual, HostRoute};
 use crate::change::Change;
 use crate::piece::Inside;
+use crate::reconcile::Disturbance;
 
 /// Why the host could not be asked or changed. The source is the kernel's or
 /// the tool's own word.
@@ -42,6 +43,14 @@ pub trait Host {
     /// # Errors
     /// When the kernel does not answer.
     fn observe(&mut self) -> Result<Actual, HostError>;
+
+    /// Looks at the one thing that a report is about, and says what the report
+    /// would be now; `None` where there is nothing to report any more. A host
+    /// that cannot look at it alone says what was told.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    fn look_again(&mut self, told: &Disturbance) -> Result<Option<Disturbance>, HostError>;
 
     /// The host's routes of both families, without those of Kleene's own links
     /// and without local, link-local and multicast ones.

@@ -32,6 +32,9 @@ pub enum Disturbance {
         link: LinkName,
         /// Whether it is up.
         up: bool,
+        /// Whether it has been down since it was last told of: what stood on
+        /// it may be gone, though it is up.
+        fell: bool,
         /// The mark it carries.
         mark: Option<Mark>,
         /// Whether it is a port of something; `None` where that is not known.
@@ -81,7 +84,7 @@ pub enum Disturbance {
 impl<H: Host, S: Store> Engine<H, S> {
     /// Looks at everything when something of ours may be missing, and mends it.
     pub(crate) fn disturbed(&mut self, disturbances: &[Disturbance]) {
-        if !disturbances.iter().any(|disturbance| self.concerns(disturbance)) {
+        if !disturbances.iter().any(|told| self.concerns(told) && self.still_concerns(told)) {
             return;
         }
         let Ok(seen) = self.host.observe() else {
@@ -93,6 +96,16 @@ impl<H: Host, S: Store> Engine<H, S> {
         self.mend();
     }
 
+    /// Whether what was told is still so. A report of what we did ourselves may
+    /// come after we did the contrary, and a look at everything costs much where
+    /// there is much.
+    fn still_concerns(&mut self, told: &Disturbance) -> bool {
+        match self.host.look_again(told) {
+            Ok(now) => now.is_some_and(|now| self.concerns(&now)),
+            Err(_) => true,
+        }
+    }
+
     /// Whether a disturbance hits something of ours.
     fn concerns(&self, disturbance: &Disturbance) -> bool {
         match disturbance {
@@ -102,17 +115,18 @@ impl<H: Host, S: Store> Engine<H, S> {
                 let of_network = self.state.network_on(link.as_str()).is_some();
                 self.own_link(link).is_some() || of_network && self.actual.link(link).is_some()
             }
-            Disturbance::LinkThere { link, up, mark, port } => {
+            Disturbance::LinkThere { link, up, fell, mark, port } => {
                 let ours = mark.as_ref().is_some_and(|mark| mark.instance == self.instance);
                 match self.actual.link(link) {
                     Some(known) if ours || self.own_link(link).is_some() => {
                         known.is_up() != *up
+                            || known.is_up() && *fell
                             || known.mark() != mark.as_ref()
                             || port.is_some_and(|port| port != known.master().is_some())
                     }
                     // Down erases what stood on it, up brings half of it back.
                     Some(known) => {
-                        let down_or_up = self.is_custom(link) && known.is_up() != *up;
+                        let down_or_up = self.is_custom(link) && (known.is_up() != *up || *fell);
                         let out = *port == Some(false) && known.master().is_some();
                         down_or_up || out && self.state.is_linked(link)
                     }

@@ -13,6 +13,7 @@ use crate::actual::{Actual, HostRoute, Link, LinkKind};
 use crate::change::{Change, Mark, Owned};
 use crate::host::{ApplyError, Host, HostError};
 use crate::piece::Inside;
+use crate::reconcile::Disturbance;
 
 #[derive(Debug)]
 struct Inner {
@@ -299,6 +300,48 @@ impl Host for FakeHost {
             link.is_some_and(|link| self.is_ours(link.alias.as_deref()))
         };
         Ok(inner.kernel.all_routes().into_iter().filter(|route| !ours(route)).collect())
+    }
+
+    fn look_again(&mut self, told: &Disturbance) -> Result<Option<Disturbance>, HostError> {
+        let inner = self.lock();
+        if inner.deaf {
+            return Err(deaf("look at what was reported"));
+        }
+        let kernel = &inner.kernel;
+        let there = |link: &LinkName, fell| match kernel.links.get(link) {
+            Some(found) => Disturbance::LinkThere {
+                link: link.clone(),
+                up: found.up,
+                fell,
+                mark: found.alias.as_deref().and_then(Mark::parse),
+                port: Some(found.master.is_some()),
+            },
+            None => Disturbance::LinkGone { link: link.clone() },
+        };
+        let shows = |link: &LinkName, addr: IpAddr| {
+            let own = kernel
+                .links
+                .get(link)
+                .is_some_and(|link| link.addresses.iter().any(|net| net.addr() == addr));
+            own || kernel.standing.shown.contains(&(link.clone(), addr))
+        };
+        let so = match told {
+            Disturbance::LinkGone { link } => return Ok(Some(there(link, false))),
+            Disturbance::LinkThere { link, fell, .. } => return Ok(Some(there(link, *fell))),
+            Disturbance::AddressGone { link, addr } => {
+                addr.addr().is_ipv4() || !shows(link, addr.addr())
+            }
+            Disturbance::AnswerGone { link, addr } => {
+                !kernel.standing.answered.contains(&(link.clone(), *addr))
+            }
+            // It claims none by itself.
+            Disturbance::Claimed { .. }
+            | Disturbance::AddressThere { .. }
+            | Disturbance::RouteGone { .. }
+            | Disturbance::DefaultRoute { .. }
+            | Disturbance::Anything => true,
+        };
+        Ok(so.then(|| told.clone()))
     }
 
     fn apply(&mut self, changes: &[Change]) -> Result<(), ApplyError> {

@@ -131,6 +131,7 @@ fn one_that_vanishes_is_put_back_when_it_returns_and_nobody_elses_is_touched() {
     let there = |port| Disturbance::LinkThere {
         link: link("eth1"),
         up: true,
+        fell: false,
         mark: None,
         port: Some(port),
     };

@@ -2,6 +2,7 @@
 //! they made it.
 
 use kleene_engine::Disturbance;
+use kleene_engine::change::Mark;
 use kleene_engine::fake::{Kernel, Kind, Rig};
 use kleene_engine::piece::Piece;
 use kleene_engine::{Command, view};
@@ -57,8 +58,13 @@ fn each_piece_that_is_taken_comes_back() {
 #[test]
 fn links_that_are_deleted_or_changed_come_back() {
     let gone = |name: &str| Disturbance::LinkGone { link: link(name) };
-    let there =
-        |name: &str, up| Disturbance::LinkThere { link: link(name), up, mark: None, port: None };
+    let there = |name: &str, up| Disturbance::LinkThere {
+        link: link(name),
+        up,
+        fell: !up,
+        mark: None,
+        port: None,
+    };
     type Act = fn(&mut Kernel);
     let acts: [(Act, Disturbance); 6] = [
         (|k| k.delete(&link("kleene1")).expect("there"), gone("kleene1")),
@@ -97,7 +103,13 @@ fn a_custom_interface_that_vanishes_and_returns() {
     // Its container goes on, and can be stopped and started meanwhile.
     rig.disturb(
         add_nic,
-        &[Disturbance::LinkThere { link: link("eth0"), up: true, mark: None, port: Some(false) }],
+        &[Disturbance::LinkThere {
+            link: link("eth0"),
+            up: true,
+            fell: false,
+            mark: None,
+            port: Some(false),
+        }],
     );
     assert_eq!(health(&rig, "lan"), (None, 1));
     rig.check();
@@ -128,7 +140,13 @@ fn what_we_do_ourselves_concerns_nobody() {
     // What strangers do to what is theirs concerns nobody, either.
     let theirs = [
         Disturbance::LinkGone { link: link("docker0") },
-        Disturbance::LinkThere { link: link("docker0"), up: true, mark: None, port: Some(false) },
+        Disturbance::LinkThere {
+            link: link("docker0"),
+            up: true,
+            fell: false,
+            mark: None,
+            port: Some(false),
+        },
         Disturbance::AddressThere {
             link: link("docker0"),
             addr: "172.17.0.1/16".parse().expect("net"),
@@ -139,8 +157,90 @@ fn what_we_do_ourselves_concerns_nobody() {
     assert_eq!(rig.host.looks(), looks, "looked for somebody else's");
     assert!(rig.mended.is_empty());
     // The twin: one that matters.
-    rig.disturb(|_| {}, &[Disturbance::LinkGone { link: link("kleene1") }]);
+    let gone = Disturbance::LinkGone { link: link("kleene1") };
+    rig.disturb(|k| k.delete(&link("kleene1")).expect("there"), &[gone]);
     assert_eq!(rig.host.looks(), looks + 1);
+}
+
+#[test]
+fn a_report_that_comes_late_concerns_nobody() {
+    let mut rig = running_on(&["inner", "web"]);
+    let site = rig.state().container_named("site").expect("site").id;
+    let address = |rig: &Rig| {
+        let state = rig.state();
+        let on = state.network_named("web").expect("web").id;
+        let endpoint = state.endpoints_of(site).find(|e| e.network == on).expect("an endpoint");
+        endpoint.address.v6.expect("an address")
+    };
+    let addr = address(&rig);
+    rig.ok(Command::NetworkDisconnect { network: "web".into(), container: "site".into() });
+    rig.ok(connect("site", "web"));
+    assert_eq!(address(&rig), addr);
+    let (looks, cable) = (rig.host.looks(), link("epair0a"));
+    // All of it was so in between.
+    let late = [
+        Disturbance::AddressGone { link: link("kleene1"), addr: addr.into() },
+        Disturbance::AnswerGone { link: link("kleene1"), addr },
+        Disturbance::LinkGone { link: cable.clone() },
+        Disturbance::LinkThere {
+            link: cable,
+            up: false,
+            fell: false,
+            mark: None,
+            port: Some(false),
+        },
+    ];
+    rig.disturb(|_| {}, &late);
+    assert_eq!(rig.host.looks(), looks, "looked for what is there");
+    // The twins: it is so.
+    for piece in rig.host.snapshot().pieces() {
+        let told = match &piece {
+            Piece::Show { link, addr } if addr.is_ipv6() => {
+                Disturbance::AddressGone { link: link.clone(), addr: (*addr).into() }
+            }
+            Piece::Answer { link, addr } => {
+                Disturbance::AnswerGone { link: link.clone(), addr: *addr }
+            }
+            _ => continue,
+        };
+        let looks = rig.host.looks();
+        rig.disturb(|kernel| kernel.take(&piece), &[told]);
+        assert!(rig.host.looks() > looks, "{piece}");
+        rig.check();
+    }
+    // What cannot be looked at may be so.
+    let looks = rig.host.looks();
+    rig.host.set_deaf(true);
+    rig.disturb(|_| {}, &late[..1]);
+    assert_eq!(rig.host.looks(), looks + 1);
+}
+
+#[test]
+fn a_link_that_was_down_in_between_is_looked_at() {
+    let mut rig = busy();
+    let looks = rig.host.looks();
+    for name in ["kleene1", "eth0", "epair0a"] {
+        let kernel = rig.host.snapshot();
+        let mark = kernel.links[&link(name)].alias.as_deref().and_then(Mark::parse);
+        let told = |fell| Disturbance::LinkThere {
+            link: link(name),
+            up: true,
+            fell,
+            mark: mark.clone(),
+            port: None,
+        };
+        let looks = rig.host.looks();
+        rig.disturb(|_| {}, &[told(false)]);
+        assert_eq!(rig.host.looks(), looks, "{name}");
+        let flap = |kernel: &mut Kernel| {
+            kernel.set_up(&link(name), false).expect("there");
+            kernel.set_up(&link(name), true).expect("there");
+        };
+        rig.disturb(flap, &[told(true)]);
+        assert!(rig.host.looks() > looks, "{name}");
+        rig.check();
+    }
+    assert!(rig.host.looks() > looks && rig.degraded.is_empty());
 }
 
 #[test]

@@ -54,7 +54,13 @@ fn name(text: &str) -> LinkName {
 
 fn link(text: &str, up: bool, master: Option<&str>, mark: Option<&Mark>) -> Seen {
     let (name, master, mark) = (name(text), master.map(name), mark.cloned());
-    Seen::Link { name, state: LinkState::There { up, master, mark } }
+    Seen::Link { name, state: LinkState::There { up, fell: false, master, mark } }
+}
+
+/// One that went down.
+fn fallen(text: &str, up: bool, mark: Option<&Mark>) -> Seen {
+    let state = LinkState::There { up, fell: true, master: None, mark: mark.cloned() };
+    Seen::Link { name: name(text), state }
 }
 
 fn gone(text: &str) -> Seen {
@@ -89,7 +95,7 @@ fn links_are_told() {
             (&["link add wan type bridge"], &[link("wan", false, None, None)]),
             (&["link set wan up"], &[link("wan", true, None, None)]),
             (&[&alias], &[link("wan", true, None, Some(&mark))]),
-            (&["link set wan down", "link set wan up"], &[link("wan", true, None, Some(&mark))]),
+            (&["link set wan down", "link set wan up"], &[fallen("wan", true, Some(&mark))]),
             (
                 &["link add p1 type veth peer name p2", "link set p1 master wan"],
                 &[link("p1", false, Some("wan"), None), link("p2", false, None, None)],
@@ -124,7 +130,7 @@ fn addresses_are_told() {
         hear(&mut monitor, &came);
         run(&["addr del 192.0.2.2/24 dev wan", "link set wan down"]);
         let went = [
-            link("wan", false, None, None),
+            fallen("wan", false, None),
             addr("wan", "192.0.2.2/24", false, false),
             addr("wan", "fd77::2/64", false, false),
             own_route("192.0.2.2", "wan", false),
@@ -203,7 +209,7 @@ fn the_kernel_keeps_silent_about_what_goes_with_a_link() {
         run(&["neigh add proxy 10.1.2.5 dev wan", "neigh del proxy 10.1.2.5 dev wan"]);
         assert_eq!(all(&mut monitor), []);
         run(&["link set wan down", "link set wan up"]);
-        assert_eq!(all(&mut monitor), [link("wan", true, None, None)]);
+        assert_eq!(all(&mut monitor), [fallen("wan", true, None)]);
         assert_eq!(ip(&["route", "show", "10.1.2.3"]), "");
         assert_eq!(ip(&["neigh", "show", "proxy"]), "");
     });
@@ -272,8 +278,27 @@ fn what_we_do_ourselves_is_told_as_ours() {
             )
         };
         assert_eq!(told.iter().filter(fallback).count(), 2, "{told:?}");
-        // It was led away by us: what was told in the end is that it is gone.
-        assert!(told.contains(&own_route("fd09:1::3", "wan", false)), "{told:?}");
+        // It was led away by us, which is not told: nor that it was there.
+        let led_away = |seen: &&Seen| {
+            [true, false].iter().any(|there| **seen == own_route("fd09:1::3", "wan", *there))
+        };
+        assert_eq!(told.iter().filter(led_away).count(), 0, "{told:?}");
+        world.apply(&[Change::Take { piece: Piece::Fallback { addr: four } }]);
+        world.apply(&[Change::Take { piece: Piece::Fallback { addr: six } }]);
+        assert_eq!(all(&mut monitor), []);
+        // The twin: somebody else does.
+        world.apply(&put([four, six].map(|addr| Piece::Fallback { addr })));
+        run(&[
+            "route del unreachable 10.9.1.3/32 table local",
+            "-6 route del unreachable fd09:1::3/128",
+        ]);
+        assert_eq!(
+            all(&mut monitor)
+                .iter()
+                .filter(|seen| matches!(seen, Seen::Route { there: false, .. }))
+                .count(),
+            2
+        );
 
         // Somebody sets it anew: it is not ours any more, and the kernel claims it.
         run(&["addr del fd09:1::3/128 dev wan", "addr add fd09:1::3/128 dev wan nodad"]);
@@ -299,7 +324,7 @@ fn a_network_of_ours_is_told_as_it_stands() {
         ];
         hear(&mut monitor, &expected);
         run(&["link del epair1a", "link set kleene1 down"]);
-        hear(&mut monitor, &[gone("epair1a"), link("kleene1", false, None, Some(&bridge))]);
+        hear(&mut monitor, &[gone("epair1a"), fallen("kleene1", false, Some(&bridge))]);
     });
 }
 

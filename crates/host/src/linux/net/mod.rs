@@ -8,6 +8,7 @@
 //! same network, with sockets of its own (`listen`); `answers` looks at the one
 //! thing that nobody is told of.
 
+mod again;
 mod announce;
 mod answers;
 mod apply;
@@ -33,6 +34,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
+use kleene_engine::Disturbance;
 use kleene_engine::actual::{Actual, HostRoute};
 use kleene_engine::change::Change;
 use kleene_engine::host::{ApplyError, Host, HostError};
@@ -128,6 +130,10 @@ impl Host for LinuxHost {
 
     fn routes(&mut self) -> Result<Vec<HostRoute>, HostError> {
         observe::routes(&mut self.socket, &self.instance)
+    }
+
+    fn look_again(&mut self, told: &Disturbance) -> Result<Option<Disturbance>, HostError> {
+        again::look(&mut self.socket, told).map_err(error::host("look at what was reported"))
     }
 
     fn apply(&mut self, changes: &[Change]) -> Result<(), ApplyError> {

@@ -1,8 +1,11 @@
 //! Follows what happens to the host's network, and says what may concern
 //! Kleene: what somebody else took away or put in its place.
 //!
-//! What Kleene does itself is seen too, except on its own nftables table: only
-//! who has the picture of the kernel can tell what agrees with it.
+//! Much of what Kleene does itself is seen too: only who has the picture of the
+//! kernel can tell what agrees with it. Left out is what it does to its nftables
+//! table, and the routes and IPv4 addresses that it takes away itself, for those
+//! messages say who asked for it. A message is older than it seems, and what
+//! was taken may be there again.
 //!
 //! Linux does not tell of everything. What goes in silence goes with something
 //! that is told:
@@ -51,8 +54,7 @@ const ROOM: usize = 8 * 1024 * 1024;
 /// what happened to one thing in a short time, the last is told.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Seen {
-    /// A link came, went, or changed: name, up or down, master, mark. One that
-    /// went down and up again is told too: much has gone with it.
+    /// A link came, went, or changed: name, up or down, master, mark.
     Link {
         /// Its name. One that got another name is gone under the old one.
         name: LinkName,
@@ -101,6 +103,9 @@ pub enum LinkState {
     There {
         /// Whether it is administratively up.
         up: bool,
+        /// Whether it went down since it was last told of. Much has gone with
+        /// that, even if it is up again.
+        fell: bool,
         /// The bridge it is a port of.
         master: Option<LinkName>,
         /// The mark it carries, of this daemon or another.
@@ -130,6 +135,8 @@ pub struct Monitor {
     /// Our nftables table, and who changes it when we do.
     table: String,
     author: Author,
+    /// Who changes the rest when we do.
+    route_author: u32,
 }
 
 impl Monitor {
@@ -155,7 +162,8 @@ impl Monitor {
             let mut socket = Socket::open()?;
             let (burst, buffer) = (Burst::new(&socket.links()?), vec![0; BUFFER]);
             let (table, author) = (host.rules.name().to_owned(), host.rules.author());
-            Ok(Self { network, rules, socket, buffer, burst, table, author })
+            let route_author = host.socket.port();
+            Ok(Self { network, rules, socket, buffer, burst, table, author, route_author })
         };
         open().map_err(error::host("follow the host's network"))
     }
@@ -186,9 +194,9 @@ impl Monitor {
 
     /// Takes what has come so far.
     fn drain(&mut self) -> Result<(), NetError> {
-        let Self { network, rules, buffer, burst, table, author, .. } = self;
+        let Self { network, rules, buffer, burst, table, author, route_author, .. } = self;
         network.drain(buffer, |heard| match heard {
-            Some(datagram) => burst.hear(datagram),
+            Some(datagram) => burst.hear(datagram, *route_author),
             None => burst.lose(),
         })?;
         rules.drain(buffer, |heard| match heard {
@@ -216,7 +224,7 @@ impl Monitor {
 #[must_use]
 pub fn read_anything(bytes: &[u8]) -> usize {
     let mut burst = Burst::default();
-    burst.hear(bytes);
+    burst.hear(bytes, 7);
     burst.hear_of_rules(bytes, "kleene-main", Some(7));
     let heard = burst.tell().len();
     assert!(burst.is_empty(), "what was told is not told again");

@@ -1,7 +1,7 @@
 //! Reads what the kernel tells of its network, and gathers it until it is told
 //! on. Pure functions: no byte sequence makes them panic.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -45,6 +45,9 @@ struct Route {
     ours: bool,
 }
 
+/// An address on a link; `None` for one that is not known.
+type Address = (Option<LinkName>, IpNet);
+
 /// What became of something.
 #[derive(Debug, Clone, Copy)]
 struct Fate {
@@ -59,7 +62,9 @@ pub(super) struct Burst {
     known: HashMap<u32, Known>,
     /// The names that something happened to, and who bears them now.
     links: BTreeMap<LinkName, Option<u32>>,
-    addresses: BTreeMap<(Option<LinkName>, IpNet), Fate>,
+    /// The links that went down, by index.
+    fell: BTreeSet<u32>,
+    addresses: BTreeMap<Address, Fate>,
     routes: BTreeMap<Route, bool>,
     rules: bool,
     lost: bool,
@@ -90,10 +95,12 @@ impl Burst {
         self.lost
     }
 
-    /// Takes a datagram of route-netlink in.
-    pub(super) fn hear(&mut self, datagram: &[u8]) {
+    /// Takes a datagram of route-netlink in. What `author` took away itself is
+    /// left out, where the kernel says who it was: with routes and with IPv4
+    /// addresses.
+    pub(super) fn hear(&mut self, datagram: &[u8], author: u32) {
         for frame in frames(datagram) {
-            if frame.and_then(|frame| self.look_at(&frame)).is_err() {
+            if frame.and_then(|frame| self.look_at(&frame, author)).is_err() {
                 self.lose();
             }
         }
@@ -111,14 +118,24 @@ impl Burst {
         }
     }
 
-    fn look_at(&mut self, frame: &Frame<'_>) -> Result<(), Malformed> {
+    fn look_at(&mut self, frame: &Frame<'_>, author: u32) -> Result<(), Malformed> {
         let there = matches!(frame.kind, kind::LINK | kind::ADDRESS | kind::ROUTE);
+        let silent = !there && frame.port == author;
         match frame.kind {
-            kind::LINK | kind::LINK_GONE => self.link(frame.payload, there),
-            kind::ADDRESS | kind::ADDRESS_GONE => self.address(frame.payload, there),
-            kind::ROUTE | kind::ROUTE_GONE => self.route(frame.payload, there),
-            _ => Ok(()),
+            kind::LINK | kind::LINK_GONE => self.link(frame.payload, there)?,
+            kind::ADDRESS | kind::ADDRESS_GONE => {
+                if let Some((key, fate)) = self.address(frame.payload, there)? {
+                    put(&mut self.addresses, key, fate, silent);
+                }
+            }
+            kind::ROUTE | kind::ROUTE_GONE => {
+                if let Some(key) = self.route(frame.payload)? {
+                    put(&mut self.routes, key, there, silent);
+                }
+            }
+            _ => {}
         }
+        Ok(())
     }
 
     fn link(&mut self, payload: &[u8], there: bool) -> Result<(), Malformed> {
@@ -138,40 +155,43 @@ impl Burst {
         if now == was {
             return Ok(());
         }
+        let is_up = |link: &Option<Known>| link.as_ref().is_some_and(|link| link.up);
+        if now.is_none() {
+            self.fell.remove(&record.index);
+        } else if is_up(&was) && !is_up(&now) {
+            self.fell.insert(record.index);
+        }
         let (was, now) = (was.and_then(|link| link.name), now.and_then(|link| link.name));
         self.links.extend(was.map(|name| (name, None)));
         self.links.extend(now.map(|name| (name, Some(record.index))));
         Ok(())
     }
 
-    fn address(&mut self, payload: &[u8], there: bool) -> Result<(), Malformed> {
-        if let Some(record) = wire::address(payload)?
-            && !is_link_local6(record.addr.addr())
-        {
+    fn address(&self, payload: &[u8], there: bool) -> Result<Option<(Address, Fate)>, Malformed> {
+        let record = wire::address(payload)?.filter(|record| !is_link_local6(record.addr.addr()));
+        Ok(record.map(|record| {
             let fate = Fate { ours: record.protocol == PROTOCOL, there };
-            self.addresses.insert((self.name(record.index), record.addr), fate);
-        }
-        Ok(())
+            ((self.name(record.index), record.addr), fate)
+        }))
     }
 
-    fn route(&mut self, payload: &[u8], there: bool) -> Result<(), Malformed> {
+    fn route(&self, payload: &[u8]) -> Result<Option<Route>, Malformed> {
         if is_of_no_concern(payload) {
-            return Ok(());
+            return Ok(None);
         }
-        let Some(record) = wire::route(payload)? else { return Ok(()) };
+        let Some(record) = wire::route(payload)? else { return Ok(None) };
         let table = match record.table {
             table if table == u32::from(LOCAL) => RouteTable::Local,
             table if table == u32::from(MAIN) => RouteTable::Main,
-            _ => return Ok(()),
+            _ => return Ok(None),
         };
         let destination = record.destination;
         if is_link_local6(destination.addr()) {
-            return Ok(());
+            return Ok(None);
         }
         let (kind, ours) = (record.kind, record.protocol == PROTOCOL);
         let link = record.links.first().and_then(|index| self.name(*index));
-        self.routes.insert(Route { destination, table, kind, link, ours }, there);
-        Ok(())
+        Ok(Some(Route { destination, table, kind, link, ours }))
     }
 
     fn name(&self, index: u32) -> Option<LinkName> {
@@ -183,7 +203,8 @@ impl Burst {
         let known = std::mem::take(&mut self.known);
         let heard = std::mem::replace(self, Self { known, ..Self::default() });
         let links = heard.links.into_iter().map(|(name, index)| {
-            let state = index.and_then(|index| self.state(index)).unwrap_or(LinkState::Gone);
+            let state = |index: u32| self.state(index, heard.fell.contains(&index));
+            let state = index.and_then(state).unwrap_or(LinkState::Gone);
             Seen::Link { name, state }
         });
         let addresses = heard.addresses.into_iter().map(|((link, addr), fate)| {
@@ -198,10 +219,20 @@ impl Burst {
         links.chain(addresses).chain(routes).chain(rules).collect()
     }
 
-    fn state(&self, index: u32) -> Option<LinkState> {
+    fn state(&self, index: u32, fell: bool) -> Option<LinkState> {
         let link = self.known.get(&index)?;
         let master = link.master.and_then(|master| self.name(master));
-        Some(LinkState::There { up: link.up, master, mark: link.mark.clone() })
+        Some(LinkState::There { up: link.up, fell, master, mark: link.mark.clone() })
+    }
+}
+
+/// Notes what became of something. In silence, only what was noted before is
+/// forgotten.
+fn put<K: Ord, V>(heard: &mut BTreeMap<K, V>, key: K, fate: V, silent: bool) {
+    if silent {
+        heard.remove(&key);
+    } else {
+        heard.insert(key, fate);
     }
 }
 

@@ -5,6 +5,9 @@ use crate::linux::net::request::{self, MirrorLink, Request};
 use crate::linux::net::request_route as route;
 use kleene_engine::change::Owner;
 
+/// Who has changed nothing.
+const NOBODY: u32 = 99;
+
 /// What the kernel tells looks like what it is asked for.
 fn datagram(request: &Request) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -31,7 +34,7 @@ fn addr(text: &str) -> IpAddr {
 }
 
 fn told(burst: &mut Burst, datagrams: &[Vec<u8>]) -> Vec<Seen> {
-    datagrams.iter().for_each(|datagram| burst.hear(datagram));
+    datagrams.iter().for_each(|datagram| burst.hear(datagram, NOBODY));
     assert!(!burst.is_lost());
     let told = burst.tell();
     assert!(burst.is_empty());
@@ -39,7 +42,15 @@ fn told(burst: &mut Burst, datagrams: &[Vec<u8>]) -> Vec<Seen> {
 }
 
 fn there(text: &str, up: bool) -> Seen {
-    Seen::Link { name: name(text), state: LinkState::There { up, master: None, mark: None } }
+    Seen::Link {
+        name: name(text),
+        state: LinkState::There { up, fell: false, master: None, mark: None },
+    }
+}
+
+fn fallen(text: &str, up: bool) -> Seen {
+    let state = LinkState::There { up, fell: true, master: None, mark: None };
+    Seen::Link { name: name(text), state }
 }
 
 fn missing(text: &str) -> Seen {
@@ -53,7 +64,9 @@ fn of_a_link_the_last_is_told_and_nothing_twice() {
     assert_eq!(told(&mut burst, &came), [there("one0", true)]);
     assert_eq!(told(&mut burst, &[link("one0", 7, true)]), []);
     let restless = [link("one0", 7, false), link("one0", 7, true)];
-    assert_eq!(told(&mut burst, &restless), [there("one0", true)], "it was down in between");
+    assert_eq!(told(&mut burst, &restless), [fallen("one0", true)], "it was down in between");
+    assert_eq!(told(&mut burst, &[link("one0", 7, false)]), [fallen("one0", false)]);
+    assert_eq!(told(&mut burst, &[link("one0", 7, true)]), [there("one0", true)]);
     let renamed = [link("two0", 7, true)];
     assert_eq!(told(&mut burst, &renamed), [missing("one0"), there("two0", true)]);
     let swapped =
@@ -88,11 +101,16 @@ fn marks_and_masters_are_told_by_name() {
     assert_eq!(told(&mut burst, &[freed]), []);
     let mut plugged = datagram(&request::set_master(4, 3));
     plugged[4..6].copy_from_slice(&kind::LINK.to_ne_bytes());
-    burst.hear(&plugged);
+    burst.hear(&plugged, NOBODY);
     let known = burst.known.get_mut(&4).expect("heard of");
     (known.name, known.mark) = (Some(name("port")), Some(mark.clone()));
-    let state = LinkState::There { up: known.up, master: Some(name("kleene1")), mark: Some(mark) };
-    assert_eq!(burst.state(4), Some(state));
+    let state = LinkState::There {
+        up: known.up,
+        fell: false,
+        master: Some(name("kleene1")),
+        mark: Some(mark),
+    };
+    assert_eq!(burst.state(4, false), Some(state));
 }
 
 #[test]
@@ -203,7 +221,7 @@ fn damaged_bytes_are_lost_and_do_no_harm() {
     for datagram in &whole {
         for cut in 1..16 {
             let mut burst = Burst::default();
-            burst.hear(&datagram[..cut]);
+            burst.hear(&datagram[..cut], NOBODY);
             assert!(burst.is_lost() && !burst.is_empty(), "{cut}");
             let mut burst = Burst::default();
             burst.hear_of_rules(&datagram[..cut], "kleene-main", None);
@@ -217,4 +235,36 @@ fn damaged_bytes_are_lost_and_do_no_harm() {
             }
         }
     }
+}
+
+#[test]
+fn what_the_author_takes_is_told_to_nobody() {
+    /// Where a frame says who asked for it.
+    const PORT: std::ops::Range<usize> = 12..16;
+    let taken = || {
+        [
+            datagram(&request::remove_address(7, "192.0.2.9/32".parse().expect("a net"))),
+            datagram(&route::unsteer(8, addr("10.1.2.3"), None)),
+            datagram(&route::no_fall_back(addr("fd00::3"))),
+        ]
+    };
+    let by = |author: u32, mut frame: Vec<u8>| {
+        frame[PORT].copy_from_slice(&author.to_ne_bytes());
+        frame
+    };
+    let mut burst = Burst::default();
+    told(&mut burst, &[link("wan", 7, true), link("cable", 8, true)]);
+    for frame in taken() {
+        burst.hear(&by(5, frame), 5);
+    }
+    assert!(burst.is_empty(), "{burst:?}");
+    // The twin: somebody else does.
+    for frame in taken() {
+        burst.hear(&by(6, frame), 5);
+    }
+    assert_eq!(burst.tell().len(), 3);
+    // What came by itself, and was taken at once, was there for nobody.
+    burst.hear(&by(0, datagram(&route::steer(8, addr("10.1.2.3"), None))), 5);
+    burst.hear(&by(5, datagram(&route::unsteer(8, addr("10.1.2.3"), None))), 5);
+    assert!(burst.is_empty(), "{burst:?}");
 }

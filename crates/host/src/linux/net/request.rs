@@ -1,7 +1,7 @@
 //! Builds the messages that are sent to the kernel. Only this file and
 //! `request_route` name the types of `netlink-packet-route`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use ipnet::IpNet;
@@ -186,6 +186,15 @@ fn brief() -> LinkAttribute {
 /// Asks for all addresses of both families.
 pub(super) fn list_addresses() -> Request {
     Request::new(Route::GetAddress(AddressMessage::default()), LIST)
+}
+
+/// Asks for one IPv6 address of a link. Of IPv4 ones only lists can be had.
+pub(super) fn get_address6(index: u32, addr: Ipv6Addr) -> Request {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet6;
+    message.header.index = index;
+    message.attributes.push(AddressAttribute::Address(addr.into()));
+    Request::new(Route::GetAddress(message), NLM_F_REQUEST)
 }
 
 /// The number of the main routing table.

@@ -196,6 +196,16 @@ fn neighbour(index: u32, addr: IpAddr) -> NeighbourMessage {
     message
 }
 
+/// Asks whether the host answers for an address on a link.
+pub(super) fn get_answer(index: u32, addr: IpAddr) -> Request {
+    let mut message = NeighbourMessage::default();
+    message.header.family = family(Family::of(addr));
+    message.header.ifindex = index;
+    message.header.flags = NeighbourFlags::Proxy;
+    message.attributes.push(NeighbourAttribute::Destination(addr.into()));
+    Request::new(Route::GetNeighbour(message), netlink_packet_core::NLM_F_REQUEST)
+}
+
 /// Asks for neighbours of a family: those for which the host answers, or those
 /// that it knows.
 pub(super) fn list_neighbours(of: Family, proxies: bool) -> Request {

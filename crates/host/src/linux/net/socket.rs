@@ -1,6 +1,6 @@
 //! A synchronous route-netlink socket.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Instant;
 
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -42,6 +42,11 @@ impl Socket {
         let mut channel = Channel::open(NETLINK_ROUTE)?;
         channel.filter_lists();
         Ok(Self { channel, sequence: 0 })
+    }
+
+    /// The socket's own number: it is told with what the socket changes.
+    pub(super) fn port(&self) -> u32 {
+        self.channel.port()
     }
 
     /// Sends requests for changes, as many at once as fit, and reads every
@@ -136,6 +141,31 @@ impl Socket {
         let mut list = self.list(&request, kind::NEIGHBOUR, wire::neighbour)?;
         list.retain(|record| record.proxy == proxies && Family::of(record.addr) == family);
         Ok(list)
+    }
+
+    /// Whether an IPv6 address stands on a link.
+    pub(super) fn has_address6(&mut self, index: u32, addr: Ipv6Addr) -> Result<bool, NetError> {
+        let request = request::get_address6(index, addr);
+        self.is_there(&request, kind::ADDRESS, &[Errno::ADDRNOTAVAIL, Errno::NODEV])
+    }
+
+    /// Whether the host answers for an address on a link.
+    pub(super) fn answers_for(&mut self, index: u32, addr: IpAddr) -> Result<bool, NetError> {
+        let request = request_route::get_answer(index, addr);
+        self.is_there(&request, kind::NEIGHBOUR, &[Errno::NOENT, Errno::NODEV])
+    }
+
+    fn is_there(
+        &mut self,
+        request: &Request,
+        wanted: u16,
+        missing: &[Errno],
+    ) -> Result<bool, NetError> {
+        match self.answer(request, wanted, |_| Ok(()))? {
+            Ok(()) => Ok(true),
+            Err(refused) if missing.contains(&refused.errno()) => Ok(false),
+            Err(refused) => Err(refused.into()),
+        }
     }
 
     /// The way to an address, or `None` where there is none.
