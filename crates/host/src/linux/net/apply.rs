@@ -10,6 +10,8 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use kleene_engine::change::{Cable, CableUse, Change, Owned};
 use kleene_engine::host::ApplyError;
@@ -26,8 +28,6 @@ use super::settings;
 use super::socket::Socket;
 use crate::linux::nft::Element;
 
-/// How many containers' sockets are open at a time.
-const INNER: usize = 64;
 /// Carries changes out, in order.
 pub(super) fn apply(host: &mut LinuxHost, changes: &[Change]) -> Result<(), ApplyError> {
     let Some(first) = changes.first() else { return Ok(()) };
@@ -81,10 +81,16 @@ struct Queued<'a> {
 /// What is known of a container's namespace while a batch is applied.
 #[derive(Default)]
 pub(super) struct Inner {
-    pub(super) socket: Option<Socket>,
+    pub(super) socket: Option<(Arc<OwnedFd>, Socket)>,
     pub(super) indexes: HashMap<LinkName, u32>,
     /// Ends of new cables that want their settings, and the changes that made them.
     pub(super) raw: Vec<(usize, LinkName)>,
+}
+
+impl Inner {
+    pub(super) fn socket(&mut self) -> Option<&mut Socket> {
+        self.socket.as_mut().map(|(_, socket)| socket)
+    }
 }
 
 /// A batch of changes on its way.
@@ -118,7 +124,14 @@ impl<'c> Run<'_, 'c> {
             .map(|(id, _)| *id)
             .collect();
         unsettled.into_iter().try_for_each(|container| self.settle(container))?;
-        self.announce()
+        self.announce()?;
+        // After a failure they are not kept: nobody knows what is left to read.
+        for (container, inner) in self.inner.drain() {
+            if let Some((netns, socket)) = inner.socket {
+                self.host.namespaces.keep_socket(container, &netns, socket);
+            }
+        }
+        Ok(())
     }
 
     fn step(&mut self, change: &'c Change) -> Result<(), Failure> {
@@ -195,7 +208,7 @@ impl<'c> Run<'_, 'c> {
     fn inner_number(&mut self, cable: &Cable) -> Result<u32, Failure> {
         let stands_in = match cable.purpose {
             CableUse::Port => None,
-            CableUse::Routed => self.index_if_there(&cable.inner)?,
+            CableUse::Routed => self.index_now(&cable.inner)?,
         };
         Ok(stands_in.unwrap_or_else(|| self.host.numbers.draw()))
     }
@@ -320,8 +333,17 @@ impl Run<'_, '_> {
         }
     }
 
-    /// The same for a link that may be gone.
+    /// The same for a link that may be gone. One that was known is meant, and
+    /// no other that has got its name since.
     pub(super) fn index_if_there(&mut self, link: &LinkName) -> Result<Option<u32>, Failure> {
+        match self.host.indexes.get(link) {
+            Some(index) => Ok(Some(*index)),
+            None => self.index_now(link),
+        }
+    }
+
+    /// The index of the link that has the name now.
+    fn index_now(&mut self, link: &LinkName) -> Result<Option<u32>, Failure> {
         self.flush()?;
         let found = self.host.socket.link(Which::Name(link));
         Ok(self.fail(found)?.map(|found| found.index))
@@ -397,7 +419,7 @@ impl Run<'_, '_> {
         if !self.inner.get(&container).is_some_and(ready) {
             self.settle(container)?;
         }
-        let socket = self.inner.get_mut(&container).and_then(|inner| inner.socket.as_mut());
+        let socket = self.inner.get_mut(&container).and_then(Inner::socket);
         socket.ok_or(Failure { at: self.current, error: NetError::NoNamespace(container) })
     }
 
@@ -407,16 +429,14 @@ impl Run<'_, '_> {
         let raw = self.inner.entry(container).or_default().raw.clone();
         let at = raw.first().map_or(self.current, |(at, _)| *at);
         let links: Vec<LinkName> = raw.into_iter().map(|(_, link)| link).collect();
-        let socket = visit(&netns, &links).map_err(|error| Failure { at, error })?;
-        let open = self.inner.values().filter(|inner| inner.socket.is_some()).count();
-        if open >= INNER {
-            for inner in self.inner.values_mut() {
-                inner.socket = None;
-            }
-        }
+        let kept = self.host.namespaces.take_socket(container).filter(|_| links.is_empty());
+        let socket = match kept {
+            Some(socket) => socket,
+            None => visit(&netns, &links).map_err(|error| Failure { at, error })?,
+        };
         let inner = self.inner.entry(container).or_default();
         inner.raw.clear();
-        inner.socket = Some(socket);
+        inner.socket = Some((netns, socket));
         Ok(())
     }
 }

@@ -26,6 +26,9 @@ pub(in crate::linux) struct Channel {
     socket: Socket,
     /// Where the kernel's answers go.
     port: u32,
+    #[cfg(feature = "record")]
+    origin: super::record::Origin,
+    /// Empty while nothing is read.
     buffer: Vec<u8>,
 }
 
@@ -40,7 +43,13 @@ impl Channel {
             socket.set_ext_ack(true)?;
             // A refusal would carry the refused message, elements and all.
             socket.set_cap_ack(true)?;
-            Ok(Self { socket, port, buffer: vec![0; BUFFER] })
+            Ok(Self {
+                socket,
+                port,
+                #[cfg(feature = "record")]
+                origin: super::record::Origin::here(protocol)?,
+                buffer: Vec::new(),
+            })
         };
         open().map_err(failed("open a netlink socket"))
     }
@@ -48,6 +57,11 @@ impl Channel {
     /// The socket's own number.
     pub(in crate::linux) fn port(&self) -> u32 {
         self.port
+    }
+
+    /// Gives the memory back that reading takes, until something is read again.
+    pub(super) fn rest(&mut self) {
+        self.buffer = Vec::new();
     }
 
     /// Asks the kernel to apply the filters of lists, which old ones do not.
@@ -58,6 +72,8 @@ impl Channel {
 
     /// Sends a datagram; until when its answers are waited for.
     pub(in crate::linux) fn send(&self, datagram: &[u8]) -> Result<Instant, NetError> {
+        #[cfg(feature = "record")]
+        super::record::note(self.origin, datagram);
         let failed = failed("send to the kernel");
         let sent = loop {
             match self.socket.send(datagram, 0) {
@@ -74,6 +90,7 @@ impl Channel {
     /// The next datagram, waited for until the deadline.
     pub(in crate::linux) fn receive(&mut self, deadline: Instant) -> Result<&[u8], NetError> {
         let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+        self.buffer.resize(BUFFER, 0);
         let length = loop {
             match recv(&self.socket, self.buffer.as_mut_slice(), flags) {
                 Ok((_, length)) => break length,

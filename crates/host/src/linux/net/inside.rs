@@ -93,14 +93,22 @@ impl Run<'_, '_> {
     /// one of before.
     fn mirror(&mut self, container: ContainerId, link: &LinkName) -> Result<(), Failure> {
         self.flush()?;
-        let shown = self.shown_now(container, link)?;
-        if shown { Ok(()) } else { Err(self.failure(NetError::NoLink(link.clone()))) }
+        let Some(index) = self.shown_now(container, link)? else {
+            return Err(self.failure(NetError::NoLink(link.clone())));
+        };
+        let inner = self.inner.entry(container).or_default();
+        inner.indexes.insert(link.clone(), index);
+        Ok(())
     }
 
-    /// Whether the host has it, and so the view.
-    fn shown_now(&mut self, container: ContainerId, link: &LinkName) -> Result<bool, Failure> {
+    /// Its index in the view, if the host has it.
+    fn shown_now(
+        &mut self,
+        container: ContainerId,
+        link: &LinkName,
+    ) -> Result<Option<u32>, Failure> {
         self.inner_socket(container)?;
-        let socket = self.inner.get_mut(&container).and_then(|inner| inner.socket.as_mut());
+        let socket = self.inner.get_mut(&container).and_then(super::apply::Inner::socket);
         let shown = match socket {
             Some(socket) => view::show(&mut self.host.socket, socket, link),
             None => Err(NetError::NoNamespace(container)),

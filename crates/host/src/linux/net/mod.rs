@@ -21,6 +21,8 @@ pub mod monitor;
 mod monitor_burst;
 pub(in crate::linux) mod namespaces;
 mod observe;
+#[cfg(feature = "record")]
+pub mod record;
 pub(in crate::linux) mod request;
 mod request_route;
 mod rules;
@@ -145,7 +147,3 @@ impl Host for LinuxHost {
         applied
     }
 }
-
-#[cfg(test)]
-#[path = "floor_tests.rs"]
-mod tests;

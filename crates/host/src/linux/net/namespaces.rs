@@ -16,7 +16,15 @@ use super::socket::Socket;
 /// supervisors handed over. Clones share one registry.
 #[derive(Debug, Clone, Default)]
 pub struct Namespaces {
-    known: Arc<Mutex<BTreeMap<ContainerId, Arc<OwnedFd>>>>,
+    known: Arc<Mutex<BTreeMap<ContainerId, Known>>>,
+}
+
+/// A container's network namespace, and a socket in it: to enter one costs more
+/// than all that is changed there at a time. Both hold the namespace.
+#[derive(Debug)]
+struct Known {
+    netns: Arc<OwnedFd>,
+    socket: Option<Socket>,
 }
 
 impl Namespaces {
@@ -28,7 +36,7 @@ impl Namespaces {
 
     /// A container's network namespace, in place of an earlier one.
     pub fn insert(&self, container: ContainerId, netns: OwnedFd) {
-        self.lock().insert(container, Arc::new(netns));
+        self.lock().insert(container, Known { netns: Arc::new(netns), socket: None });
     }
 
     /// Forgets a container's network namespace; whether it was known. The
@@ -45,11 +53,28 @@ impl Namespaces {
 
     /// A container's network namespace.
     pub(super) fn get(&self, container: ContainerId) -> Result<Arc<OwnedFd>, NetError> {
-        self.lock().get(&container).cloned().ok_or(NetError::NoNamespace(container))
+        let netns = self.lock().get(&container).map(|known| Arc::clone(&known.netns));
+        netns.ok_or(NetError::NoNamespace(container))
+    }
+
+    /// The socket that was kept in a container's namespace, which then is not
+    /// kept any more.
+    pub(super) fn take_socket(&self, container: ContainerId) -> Option<Socket> {
+        self.lock().get_mut(&container)?.socket.take()
+    }
+
+    /// Keeps a socket for the next time, unless it belongs to another namespace
+    /// than the one that is known by now.
+    pub(super) fn keep_socket(&self, container: ContainerId, netns: &Arc<OwnedFd>, socket: Socket) {
+        if let Some(known) = self.lock().get_mut(&container)
+            && Arc::ptr_eq(&known.netns, netns)
+        {
+            known.socket = Some(socket.rested());
+        }
     }
 
     /// A map is whole between any two of its calls, whoever panicked.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<ContainerId, Arc<OwnedFd>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ContainerId, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -84,5 +109,36 @@ pub(in crate::linux) fn enter<T: Send>(
         Ok(Ok(outcome)) => outcome,
         Ok(Err(panic)) => std::panic::resume_unwind(panic),
         Err(source) => Err(NetError::Enter(source)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linux::testing::{is_root_with, namespace};
+
+    #[test]
+    fn a_socket_is_kept_for_the_namespace_that_is_known() {
+        if !is_root_with("unshare") {
+            return;
+        }
+        let namespaces = Namespaces::new();
+        let id = ContainerId::from_bytes([0xc0; 6]).expect("an id");
+        let socket = || Socket::open().expect("a socket");
+        namespaces.insert(id, namespace());
+        let netns = namespaces.get(id).expect("known");
+        assert!(namespaces.take_socket(id).is_none());
+        namespaces.keep_socket(id, &netns, socket());
+        assert!(namespaces.take_socket(id).is_some());
+        assert!(namespaces.take_socket(id).is_none(), "taken twice");
+        // Another one of the same container: what is kept is not of it.
+        namespaces.keep_socket(id, &netns, socket());
+        namespaces.insert(id, namespace());
+        assert!(namespaces.take_socket(id).is_none(), "of the one before");
+        namespaces.keep_socket(id, &netns, socket());
+        assert!(namespaces.take_socket(id).is_none(), "kept too late");
+        namespaces.remove(id);
+        namespaces.keep_socket(id, &netns, socket());
+        assert!(namespaces.take_socket(id).is_none(), "of one that is gone");
     }
 }

@@ -49,6 +49,12 @@ impl Socket {
         self.channel.port()
     }
 
+    /// The same socket with less memory, until it is used again.
+    pub(super) fn rested(mut self) -> Self {
+        self.channel.rest();
+        self
+    }
+
     /// Sends requests for changes, as many at once as fit, and reads every
     /// answer. A refused one does not stop those behind it.
     pub(in crate::linux) fn batch(

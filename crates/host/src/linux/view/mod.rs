@@ -155,26 +155,26 @@ pub fn allow_ping(netns: BorrowedFd<'_>) -> Result<(), HostError> {
     enter(netns, || settings::write(GROUPS, "0\t2147483647")).map_err(error::host("allow ping"))
 }
 
-/// Shows one interface of the host, and not one of before that had its name;
-/// `false` when the host has none of that name that views show. The view may be
-/// brought up to date by somebody else meanwhile.
+/// Shows one interface of the host, and not one of before that had its name:
+/// its index there, or `None` when the host has none of that name that views
+/// show. The view may be brought up to date by somebody else meanwhile.
 pub(in crate::linux) fn show(
     host: &mut Socket,
     inside: &mut Socket,
     link: &LinkName,
-) -> Result<bool, NetError> {
+) -> Result<Option<u32>, NetError> {
     let found = host.link(Which::Name(link))?;
-    let Some(wanted) = found.as_ref().and_then(mirror) else { return Ok(false) };
+    let Some(wanted) = found.as_ref().and_then(mirror) else { return Ok(None) };
     if inside.link(Which::Name(link))?.is_some_and(|there| there.index == wanted.index) {
-        return Ok(true);
+        return Ok(Some(wanted.index));
     }
     let (kind, mirrors) = (Kind::best(inside)?, listed(host)?);
     let mut done = Done::default();
     settle(inside, kind, &mirrors.iter().collect::<Vec<_>>(), &mut done)?;
     match (inside.link(Which::Name(link))?, done.failed.into_iter().next()) {
-        (Some(_), _) => Ok(true),
+        (Some(there), _) => Ok(Some(there.index)),
         (None, Some(refused)) => Err(NetError::View(Box::new(refused))),
-        (None, None) => Ok(false),
+        (None, None) => Ok(None),
     }
 }
 
