@@ -18,11 +18,13 @@ cargo xtask TASK
                 installed first when run as root. With arguments: only the
                 tests that `cargo nextest run --workspace ARG…` would run
   demo          build, then show what Kleene does, each claim checked
-  bench run     time `klee run` against other engines
-     --install-peers   install those engines first (Debian packages)
-     --rounds N        rounds (20)
-     --only TEXT       only those whose name contains it
-     --json FILE       write the numbers
+  bench WHAT…   measure, and write docs/performance.md:
+     run       `klee run` against other engines
+     net       `vnet`: attach beside its floor, traffic beside bare veth pairs
+     ipnet     `ipnet`: the same beside the host's loopback; a thousand containers
+     --install-peers   install the other engines first (Debian packages)
+     --quick           few rounds and containers, to see that it works; the page
+                       goes below the target directory
   tidy          rules of the house that no lint knows
   deny          licences and sources of all dependencies (installs cargo-deny)
 ";
@@ -49,7 +51,7 @@ fn run(args: &[String]) -> Result<()> {
     match (task.as_str(), rest) {
         ("test", rest) => check::test(rest),
         ("demo", []) => show::demo(),
-        ("bench", [what, rest @ ..]) if what == "run" => show::bench_run(rest),
+        ("bench", what) => show::bench(what),
         ("tidy", []) => tidy::tidy(),
         ("deny", []) => check::deny(),
         ("help" | "--help" | "-h", _) => {

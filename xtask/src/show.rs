@@ -14,19 +14,60 @@ pub(crate) fn demo() -> Result<()> {
     sh::run(&mut program("debug", "kleene-demo"))
 }
 
-/// Builds what is measured with the settings for release and measures it.
-pub(crate) fn bench_run(args: &[String]) -> Result<()> {
+/// Builds what is measured with the settings for release, measures it, and
+/// writes the page.
+pub(crate) fn bench(args: &[String]) -> Result<()> {
+    let (options, wanted): (Vec<&str>, Vec<&str>) =
+        args.iter().map(String::as_str).partition(|arg| arg.starts_with("--"));
+    if let Some(unknown) = options.iter().find(|o| !["--install-peers", "--quick"].contains(o)) {
+        bail!("unknown option {unknown}");
+    }
+    if wanted.is_empty() || wanted.iter().any(|what| !["run", "net", "ipnet"].contains(what)) {
+        bail!("what is to be measured: run, net, ipnet?");
+    }
     install::for_tests()?;
-    let mut command = program("release", "kleene-bench");
-    for arg in args {
-        match arg.as_str() {
-            "--install-peers" => install::peers()?,
+    if options.contains(&"--install-peers") {
+        install::peers()?;
+    }
+    sh::run(&mut sh::cargo(&["build", "--workspace", "--bins", "--release"]))?;
+    let quick = options.contains(&"--quick");
+    let numbers = target()?.join("bench");
+    std::fs::create_dir_all(&numbers).with_context(|| format!("make {}", numbers.display()))?;
+    for what in &wanted {
+        let measure = |name: &str, rounds: [&str; 2], containers: Option<[&str; 2]>| {
+            let mut command = program("release", "kleene-bench");
+            command.arg(name).arg("--json").arg(numbers.join(name).with_extension("json"));
+            command.args(["--rounds", rounds[usize::from(quick)]]);
+            command.args(containers.iter().flat_map(|c| ["--containers", c[usize::from(quick)]]));
+            sh::run(&mut command)
+        };
+        match *what {
+            "run" => measure("run", ["20", "2"], None)?,
+            "net" => {
+                attach("vnet", &numbers.join("attach-net.json"), quick)?;
+                measure("net", ["9", "1"], None)?;
+            }
             _ => {
-                command.arg(arg);
+                attach("ipnet", &numbers.join("attach-ipnet.json"), quick)?;
+                measure("ipnet", ["9", "1"], None)?;
+                measure("scale", ["1", "1"], Some(["1000", "20"]))?;
             }
         }
     }
-    sh::run(&mut sh::cargo(&["build", "--workspace", "--bins", "--release"]))?;
+    let page = if quick { numbers.join("performance.md") } else { "docs/performance.md".into() };
+    sh::run(program("release", "kleene-bench").arg("page").arg(&numbers).arg(&page))?;
+    println!("written: {}", page.display());
+    Ok(())
+}
+
+/// Attaches containers of a driver, beside the kernel's own time for it.
+fn attach(driver: &str, file: &std::path::Path, quick: bool) -> Result<()> {
+    let bench = ["bench", "-p", "kleene-host", "--features", "record", "--bench", "attach", "--"];
+    let mut command = sh::cargo(&bench);
+    command.args(["--only", driver]).arg("--json").arg(file);
+    if quick {
+        command.args(["--containers", "20"]);
+    }
     sh::run(&mut command)
 }
 

@@ -29,16 +29,18 @@ pub struct Kleened<'a> {
 
 impl World {
     /// Starts the daemon of this build and waits until it answers. `extra`
-    /// are more lines for its configuration file.
+    /// are more lines for its configuration file, the level of its log among
+    /// them where it is not to be `debug`.
     ///
     /// # Panics
     /// When it does not come up; its log is part of the message.
     #[track_caller]
     pub fn start_kleened(&self, extra: &str) -> Kleened<'_> {
+        let level = if extra.contains("log_level:") { "" } else { "log_level: debug\n" };
         let config = format!(
             "kleene_root: /k\n\
              api_listening_sockets:\n  - address: \"http://{SOCKET}\"\n\
-             enable_logging: true\nlog_level: debug\n{extra}"
+             enable_logging: true\n{level}{extra}"
         );
         self.write(CONFIG, config);
         self.start_configured()

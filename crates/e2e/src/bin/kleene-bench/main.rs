@@ -1,33 +1,32 @@
-//! How long `klee run host-usr true` takes, next to other engines, measured
-//! in turns so that the machine's mood is the same for all.
+//! Benchmarks of Kleene, each beside something that it is to be compared with,
+//! measured in turns so that the machine's mood is the same for all.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a benchmark is there to be read")]
 
+mod figures;
 mod memory;
+mod page;
 mod peers;
-mod report;
+mod plot;
+mod probe;
+mod run;
+mod run_report;
+mod scale;
+mod traffic;
 
-use kleene_e2e::{Run, SOCKET, World, target_dir};
-use peers::Contestant;
-use std::process::{Command, ExitCode, Stdio};
-use std::time::Instant;
+use std::process::ExitCode;
 
-/// Runs of one contestant before it is the next one's turn.
-const AT_ONCE: usize = 3;
-
+/// What the command line says.
 struct Options {
     rounds: usize,
+    containers: usize,
     json: Option<String>,
     only: String,
 }
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let result = match args.split_first() {
-        Some((first, command)) if first == "time" => time(command),
-        _ => options(&args).and_then(|options| bench(&options)),
-    };
-    match result {
+    match dispatch(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("kleene-bench: {why}");
@@ -36,15 +35,29 @@ fn main() -> ExitCode {
     }
 }
 
+fn dispatch(args: &[String]) -> Result<(), String> {
+    let (what, rest) = args.split_first().ok_or("what is to be measured?")?;
+    match what.as_str() {
+        "time" => run::time(rest),
+        "probe" => probe::probe(rest),
+        "page" => page::write(rest),
+        "run" => run::bench(&options(rest)?),
+        "net" => traffic::net(&options(rest)?),
+        "ipnet" => traffic::ipnet(&options(rest)?),
+        "scale" => scale::bench(&options(rest)?),
+        _ => Err(format!("there is no benchmark {what}")),
+    }
+}
+
 fn options(args: &[String]) -> Result<Options, String> {
-    let mut options = Options { rounds: 20, json: None, only: String::new() };
+    let mut options = Options { rounds: 20, containers: 1000, json: None, only: String::new() };
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {
         let value = rest.next().ok_or_else(|| format!("{arg} needs a value"))?;
+        let number = || value.parse().map_err(|_| format!("{arg} {value}?"));
         match arg.as_str() {
-            "--rounds" => {
-                options.rounds = value.parse().map_err(|_| format!("--rounds {value}?"))?;
-            }
+            "--rounds" => options.rounds = number()?,
+            "--containers" => options.containers = number()?,
             "--json" => options.json = Some(value.clone()),
             "--only" => options.only.clone_from(value),
             _ => return Err(format!("unknown option {arg}")),
@@ -53,71 +66,8 @@ fn options(args: &[String]) -> Result<Options, String> {
     Ok(options)
 }
 
-/// `time COMMAND`: inside a world, runs a command a few times and prints
-/// each one's nanoseconds.
-fn time(command: &[String]) -> Result<(), String> {
-    let (program, args) = command.split_first().ok_or("time what?")?;
-    for _ in 0..AT_ONCE {
-        let mut command = Command::new(program);
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let start = Instant::now();
-        let output = command.output().map_err(|error| format!("{program}: {error}"))?;
-        let took = start.elapsed();
-        if !output.status.success() {
-            return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
-        }
-        println!("{}", took.as_nanos());
-    }
-    Ok(())
-}
-
-/// One turn of one contestant, in nanoseconds.
-fn turn(world: &World, contestant: &Contestant) -> Result<Vec<u64>, String> {
-    let me = std::env::current_exe().map_err(|error| error.to_string())?;
-    let mut argv = vec![me.display().to_string(), "time".to_owned()];
-    argv.extend(contestant.argv.iter().cloned());
-    let run = Run::new(argv).env("KLEE_HOST", format!("http://{SOCKET}"));
-    let output = world.run_with(&run);
-    if output.status != Some(0) {
-        return Err(output.stderr().trim().to_owned());
-    }
-    Ok(output.stdout().lines().filter_map(|line| line.parse().ok()).collect())
-}
-
-fn bench(options: &Options) -> Result<(), String> {
-    let missing = || "no throw-away host to measure in".to_owned();
-    let ours = World::open("bench").ok_or_else(missing)?;
-    let theirs = World::open("bench").ok_or_else(missing)?;
-    let klee = target_dir().map_err(|error| error.chain())?.join("klee").display().to_string();
-    let mut contestants = peers::ours(&klee);
-    contestants.extend(peers::theirs());
-    contestants.retain(|contestant| contestant.name.contains(&options.only));
-    let mut kleened = None;
-    if contestants.iter().any(|contestant| contestant.name.starts_with("klee")) {
-        kleened = Some(ours.start_kleened(""));
-        ours.klee(["network", "create", "-t", "bridge", "--subnet", "10.4.6.0/24", "web"]).ok();
-    }
-    peers::prepare(&theirs)?;
-
-    let mut racing = Vec::new();
-    for contestant in contestants {
-        let world = if contestant.ours { &ours } else { &theirs };
-        // Warm, and a check that it works at all.
-        match turn(world, &contestant) {
-            Ok(_) => racing.push((world, contestant, Vec::new())),
-            Err(why) => {
-                let why = why.lines().last().unwrap_or_default();
-                println!("left out: {}: {why}", contestant.name);
-            }
-        }
-    }
-    for _ in 0..options.rounds {
-        for (world, contestant, taken) in &mut racing {
-            taken.extend(turn(world, contestant)?);
-        }
-    }
-    let timings = racing.into_iter().map(|(_, contestant, taken)| (contestant.name, taken));
-    let timings = timings.collect();
-    let memory = kleened.map(|_| memory::measure(&ours));
-    report::report(timings, memory.unwrap_or_default(), options.json.as_deref())
+/// Writes the numbers where they are wanted.
+fn write_json(file: Option<&str>, all: &serde_json::Value) -> Result<(), String> {
+    let Some(file) = file else { return Ok(()) };
+    std::fs::write(file, format!("{all:#}\n")).map_err(|error| format!("write {file}: {error}"))
 }

@@ -42,16 +42,11 @@ pub(crate) fn report(
     }
     println!();
     let budgets = budgets(&timings);
-    if let Some(file) = file {
-        let rows = timings.iter().map(|t| {
-            json!({"name": t.name, "runs": t.runs, "min_ms": t.min, "median_ms": t.median, "p90_ms": t.p90})
-        });
-        let all =
-            json!({"timings": rows.collect::<Vec<_>>(), "budgets": budgets, "memory": memory});
-        std::fs::write(file, format!("{all:#}\n"))
-            .map_err(|error| format!("write {file}: {error}"))?;
-    }
-    Ok(())
+    let rows = timings.iter().map(|t| {
+        json!({"name": t.name, "runs": t.runs, "min_ms": t.min, "median_ms": t.median, "p90_ms": t.p90})
+    });
+    let all = json!({"timings": rows.collect::<Vec<_>>(), "budgets": budgets, "memory": memory});
+    crate::write_json(file, &all)
 }
 
 fn budgets(timings: &[Timing]) -> Vec<serde_json::Value> {

@@ -13,19 +13,19 @@ const IDLE_BUDGET: u64 = 25 << 10;
 const SUPERVISOR_BUDGET: u64 = 338;
 
 /// A line of `/proc/PID/smaps_rollup`, in KiB.
-fn kib(world: &World, pid: &str, field: &str) -> u64 {
+pub(crate) fn kib(world: &World, pid: &str, field: &str) -> u64 {
     let rollup = world.run(["cat", &format!("/proc/{pid}/smaps_rollup")]);
     let line = rollup.stdout().lines().find_map(|line| line.strip_prefix(field).map(str::to_owned));
     let number = line.and_then(|line| line.split_whitespace().next().map(str::to_owned));
     number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-fn pids(world: &World, program: &str) -> Vec<String> {
+pub(crate) fn pids(world: &World, program: &str) -> Vec<String> {
     let found = world.run(["pgrep", "-f", program]);
     found.stdout().lines().map(str::to_owned).collect()
 }
 
-fn mean(world: &World, program: &str) -> u64 {
+pub(crate) fn mean(world: &World, program: &str) -> u64 {
     let each: Vec<u64> = pids(world, program).iter().map(|pid| kib(world, pid, "Pss:")).collect();
     each.iter().sum::<u64>() / u64::try_from(each.len()).unwrap_or(1).max(1)
 }
