@@ -109,7 +109,23 @@ pub(crate) fn openssh(stage: &mut Stage<'_>) {
 
 pub(crate) fn iperf3(stage: &mut Stage<'_>) {
     stage.everywhere("iperf", "iperf3 -c ADDR -n 256K", "receiver");
-    stage.everywhere("iperf", "iperf3 -c ADDR -u -b 100M -n 256K", "receiver");
+    let udp = "iperf3 -u -b 100M -n 256K -c ADDR";
+    stage.everywhere("iperf", udp, "receiver");
+    // A second network, whose addresses are not on the outside's way in.
+    stage.type_in(Place::Host, "klee network connect back iperf").ok();
+    let back = addresses_of(stage.world, "iperf", "back");
+    let no_answer = "in a second network it gives no answer";
+    stage.ask(Place::Outside, &back, "iperf3 -c ADDR -n 256K", "receiver", no_answer);
+    for addr in &back {
+        let line = about("klee exec -d iperf iperf3 -s -p 5202 -B ADDR", addr);
+        stage.type_in(Place::Host, &line).ok();
+    }
+    stage.ask(Place::Outside, &back, &format!("{udp} -p 5202"), "receiver", no_answer);
+    for addr in &back {
+        let heard = stage.type_in(Place::Outside, &about(&format!("timeout 2 {udp}"), addr));
+        let otherwise = "in several networks UDP needs `-B`";
+        stage.holds(heard.contains("receiver"), otherwise, &heard.to_string());
+    }
 }
 
 pub(crate) fn node(stage: &mut Stage<'_>) {
