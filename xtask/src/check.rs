@@ -22,6 +22,7 @@ struct Step {
 /// test runner's own summary.
 pub(crate) fn test(args: &[String]) -> Result<()> {
     install::for_tests()?;
+    install::services()?;
     let mut summary = Vec::new();
     let mut steps =
         vec![step("build", || sh::run(&mut sh::cargo(&["build", "--workspace", "--bins"])))];

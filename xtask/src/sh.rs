@@ -31,6 +31,11 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
 /// Runs to the end; anything but success is an error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = shown(command);
+    run_as(command, &shown)
+}
+
+/// The same for a command that is more than one wants to read.
+pub(crate) fn run_as(command: &mut Command, shown: &str) -> Result<()> {
     println!("\n$ {shown}");
     let status = command.status().with_context(|| format!("cannot start `{shown}`"))?;
     if !status.success() {

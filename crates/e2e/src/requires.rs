@@ -1,6 +1,7 @@
 //! What a test needs of the machine, and how it says that it is missing.
 
 use crate::error::{Result, WorldError};
+use crate::world::PATH;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -41,6 +42,13 @@ pub(crate) fn missing_for_a_world() -> Option<String> {
         Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
         Err(error) => Some(format!("cannot start unshare: {error}")),
     }
+}
+
+/// Which of these programs, by name or path, a world would not have.
+pub(crate) fn missing_in_a_world(programs: &[impl AsRef<Path>]) -> Option<String> {
+    let has = |name: &Path| PATH.split(':').any(|dir| Path::new(dir).join(name).is_file());
+    let absent = programs.iter().map(AsRef::as_ref).find(|program| !has(program))?;
+    Some(format!("no {}; `cargo xtask test` installs it", absent.display()))
 }
 
 /// Whether a program can be started by its name.

@@ -5,7 +5,7 @@ use crate::daemon::LOG;
 use crate::error::{Result, WorldError};
 use crate::output::{Output, Pump};
 use crate::process::{self, Background, Run};
-use crate::requires::{missing_for_a_world, program, skip, target_dir};
+use crate::requires::{missing_for_a_world, missing_in_a_world, program, skip, target_dir};
 use crate::snapshot::Snapshot;
 use crate::wait::{poll, wait_until};
 use rustix::process::Signal;
@@ -31,7 +31,8 @@ pub const FAR6: &str = "2001:db8:2::7";
 
 const READY_LIMIT: Duration = Duration::from_secs(20);
 const END_LIMIT: Duration = Duration::from_secs(15);
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where a world looks for programs.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// One throw-away host: processes, mounts, network, host name, cgroups of its
 /// own, and an outside behind its uplink. Everything in it ends when it is
@@ -61,7 +62,16 @@ impl World {
     /// a world should be possible but is not.
     #[track_caller]
     pub fn open(test: &str) -> Option<Self> {
-        if let Some(why) = missing_for_a_world() {
+        Self::open_with::<&str>(test, &[])
+    }
+
+    /// The same for a test that needs programs which not every machine has.
+    ///
+    /// # Panics
+    /// As [`World::open`].
+    #[track_caller]
+    pub fn open_with<P: AsRef<Path>>(test: &str, programs: &[P]) -> Option<Self> {
+        if let Some(why) = missing_for_a_world().or_else(|| missing_in_a_world(programs)) {
             skip(test, &why);
             return None;
         }

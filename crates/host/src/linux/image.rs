@@ -101,6 +101,10 @@ export PATH
 /// The file `hosts` of a container that was given nothing else.
 pub(crate) const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
 
+/// Our `hosts` names one host on several lines, one for each address: without
+/// this the C library takes the first.
+const HOST_CONF: &str = "multi on\n";
+
 /// Why there is no image `host-usr` on this host.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
@@ -281,6 +285,7 @@ fn entries(host: &Path) -> Result<Vec<Entry>, ImageError> {
         file("etc/passwd", &accounts),
         file("etc/group", &groups),
         file("etc/hostname", "localhost\n"),
+        file("etc/host.conf", HOST_CONF),
         file("etc/hosts", HOSTS),
         file("etc/profile", PROFILE),
         link("etc/mtab", "../proc/self/mounts"),

@@ -34,6 +34,7 @@ fn a_skeleton_is_made_once_and_anew_when_the_host_changes() {
     let passwd = std::fs::read_to_string(at("etc/passwd")).unwrap();
     assert_eq!(passwd, "root:*:0:0::/root:/bin/bash\n");
     assert_eq!(std::fs::read_to_string(at("etc/resolv.conf")).unwrap(), "nameserver 192.0.2.53\n");
+    assert_eq!(std::fs::read_to_string(at("etc/host.conf")).unwrap(), "multi on\n");
     let mode = |path: &str| at(path).symlink_metadata().unwrap().permissions().mode() & 0o7777;
     assert_eq!((mode("tmp"), mode("root"), mode("etc"), mode("")), (0o1777, 0o700, 0o755, 0o755));
     assert_eq!(first.binds(), [Path::new("/etc/nsswitch.conf"), Path::new("/etc/ssl/certs")]);
