@@ -201,6 +201,9 @@ impl<H: Host, S: Store> Thread<H, S> {
                         drop(sender.send(answer));
                     }
                 }
+                Effect::SettingChanged { setting, value } => {
+                    tracing::info!(setting, value, "a setting of the host was changed");
+                }
                 Effect::Mended { changes } => {
                     // One line for a bridge, one for a thousand addresses.
                     let shown = changes.iter().take(MENDED_SHOWN).cloned().collect::<Vec<_>>();

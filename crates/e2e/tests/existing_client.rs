@@ -4,9 +4,11 @@
 
 mod common;
 
+use common::net::{INNER, Place, WEB, WIRE, addresses_of, all_answered, on, tcp};
 use common::{LIMIT, cables, is_running, links, said, wait_running};
 use kleene_e2e::{Output, Run, SOCKET, World, skip, target_dir};
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const PACKAGES: [&str; 4] =
@@ -17,6 +19,9 @@ const PACKAGES: [&str; 4] =
 fn client() -> Result<PathBuf, String> {
     let home = target_dir().map_err(|error| error.to_string())?.join("kleene-cli-0.1.0rc4");
     let klee = home.join("bin/klee");
+    // Another test may be at it.
+    let lock = File::create(home.with_extension("lock")).map_err(|error| error.to_string())?;
+    lock.lock().map_err(|error| error.to_string())?;
     if home.join("complete").exists() {
         return Ok(klee);
     }
@@ -34,21 +39,22 @@ fn client() -> Result<PathBuf, String> {
     Ok(klee)
 }
 
+fn use_client(world: &World, program: &Path, args: &[&str]) -> Output {
+    let (program, host) = (program.display().to_string(), format!("http://{SOCKET}"));
+    let output = world.run_with(&Run::new([&[program.as_str(), "--host", &host], args].concat()));
+    assert!(!said(&output).contains("Traceback"), "{output}");
+    output
+}
+
 #[test]
 fn the_transcript_with_the_existing_client() {
     const NAME: &str = "the_transcript_with_the_existing_client";
     let Some(world) = World::open(NAME) else { return };
     let program = match client() {
-        Ok(program) => program.display().to_string(),
+        Ok(program) => program,
         Err(why) => return skip(NAME, &why),
     };
-    let klee = |args: &[&str]| -> Output {
-        let host = format!("http://{SOCKET}");
-        let argv = [&[program.as_str(), "--host", &host], args].concat();
-        let output = world.run_with(&Run::new(argv));
-        assert!(!said(&output).contains("Traceback"), "{output}");
-        output
-    };
+    let klee = |args: &[&str]| use_client(&world, &program, args);
     let _kleened = world.start_kleened("");
     let before = world.snapshot();
     klee(&["network", "create", "-t", "bridge", "--subnet", "10.4.6.0/24", "web"]).ok();
@@ -83,4 +89,68 @@ fn the_transcript_with_the_existing_client() {
     klee(&["container", "prune", "-f"]).ok();
     klee(&["network", "rm", "web"]).ok();
     world.assert_back_to(&before, LIMIT);
+}
+
+#[test]
+fn every_type_and_driver_with_the_existing_client() {
+    const NAME: &str = "every_type_and_driver_with_the_existing_client";
+    let Some(world) = World::open(NAME) else { return };
+    let program = match client() {
+        Ok(program) => program,
+        Err(why) => return skip(NAME, &why),
+    };
+    let klee = |args: &[&str]| use_client(&world, &program, args);
+    let _kleened = world.start_kleened("");
+    let before = (world.snapshot(), world.settings());
+    let create = ["network", "create"];
+    let both = |v4, v6| ["--subnet", v4, "--subnet6", v6];
+    klee(&[&create[..], &both("10.1.0.0/24", "fd00:1::/64"), &["inner"]].concat()).ok();
+    let bridge = both("10.2.0.0/24", "fd00:2::/64");
+    klee(&[&create[..], &["-t", "bridge"], &bridge, &["web"]].concat()).ok();
+    let wire = both("192.0.2.64/26", "2001:db8:1:0:1::/80");
+    klee(&[&create[..], &["-t", "custom", "-i", "eth0"], &wire, &["wire"]].concat()).ok();
+    let listed = klee(&["network", "ls"]);
+    listed.ok().says("inner").says("web").says("wire").says("custom").says("loopback");
+    // Without a driver it is `ipnet` where there is a network, else `host`.
+    let sleep = ["host-usr", "sleep", "1000"];
+    for (name, network) in [("one", "inner"), ("two", "wire"), ("three", "web")] {
+        klee(&[&["run", "-d", "--name", name, "-n", network][..], &sleep].concat()).ok();
+        wait_running(&world, name);
+        klee(&["container", "inspect", name]).ok().says("ipnet");
+    }
+    klee(&["run", "host-usr", "ip", "-br", "link"]).ok().says("eth0").says("kleene0");
+    klee(&["run", "-l", "disabled", "host-usr", "ip", "-br", "addr"]).ok().says("::1/128");
+    // In both families by itself, and what it has is on the host's interface.
+    for (name, network, device, v4, v6) in [
+        ("one", INNER, "kleene0", "10.1.0.1", "fd00:1::1"),
+        ("two", WIRE, "eth0", "192.0.2.65", "2001:db8:1:0:1::1"),
+    ] {
+        assert_eq!(addresses_of(&world, name, network), [v4, v6]);
+        let inside = klee(&["exec", name, "ip", "-br", "addr"]);
+        inside.ok().says(&format!("{v4}/32")).says(&format!("{v6}/128"));
+        let shown = on(&Place::Host.links(&world), device);
+        assert!(shown.contains(&format!("{v4}/32")) && shown.contains(&format!("{v6}/128")));
+    }
+    // Live, while it runs.
+    klee(&["network", "connect", "--ip", "10.2.0.77", "web", "one"]).ok();
+    klee(&["exec", "one", "ip", "-br", "addr"]).ok().says("10.2.0.77/32").says("10.1.0.1/32");
+    let served = addresses_of(&world, "one", WEB);
+    let serving = Place::In("one").serve(&world, &tcp(&served[..1], 9000));
+    assert!(all_answered(&Place::In("three").ask(&world, &tcp(&served[..1], 9000))));
+    drop(serving);
+    klee(&["network", "disconnect", "web", "one"]).ok();
+    let left = klee(&["exec", "one", "ip", "-br", "addr"]);
+    assert!(!left.ok().contains("10.2.0.77"), "{left}");
+    // Refusals come as texts.
+    klee(&["network", "connect", "--ip", "10.9.9.9", "web", "one"]).says("10.9.9.9");
+    klee(&["network", "rm", "nothing"]).says("network not found");
+    klee(&["run", "-l", "vnet", "-n", "inner", "host-usr", "true"]).says("vnet");
+    for name in ["one", "two", "three"] {
+        klee(&["stop", name]).ok();
+        klee(&["rmc", name]).ok();
+    }
+    klee(&["container", "prune", "-f"]).ok();
+    klee(&["network", "prune", "-f"]).ok();
+    world.assert_back_to(&before.0, LIMIT);
+    assert_eq!(world.settings(), before.1);
 }

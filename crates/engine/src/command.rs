@@ -297,6 +297,14 @@ pub enum Effect {
     Reply(Token, Result<Outcome, Refusal>),
     /// Start a job.
     Job(Job),
+    /// Tell that a setting of the host that is not ours was changed, or put
+    /// back.
+    SettingChanged {
+        /// Its path.
+        setting: String,
+        /// What it is now.
+        value: String,
+    },
     /// Tell that something of ours was missing in the kernel, and is back.
     Mended {
         /// What was done, a sentence each.

@@ -241,6 +241,7 @@ impl<H: Host, S: Store> Engine<H, S> {
             }
             Effect::Job(_)
             | Effect::Reply(..)
+            | Effect::SettingChanged { .. }
             | Effect::Mended { .. }
             | Effect::Degraded { .. } => true,
         });
@@ -399,8 +400,13 @@ impl<H: Host, S: Store> Engine<H, S> {
         let mut retired: Vec<Owned> = Vec::new();
         for change in changes.iter().take(done) {
             self.actual.absorb(change);
-            if let Change::RetireCable { link } = change {
-                retired.push(link.clone());
+            match change {
+                Change::RetireCable { link } => retired.push(link.clone()),
+                Change::Set { setting, value } => {
+                    let (setting, value) = (setting.clone(), value.clone());
+                    self.effects.push(Effect::SettingChanged { setting, value });
+                }
+                _ => {}
             }
         }
         if !retired.is_empty() {

@@ -57,6 +57,8 @@ pub struct Rig {
     pub(super) answers: BTreeMap<Token, Vec<Answer>>,
     /// What was mended, each time.
     pub mended: Vec<Vec<String>>,
+    /// What settings of the host were changed to.
+    pub set: Vec<(String, String)>,
     /// What could not be.
     pub degraded: Vec<String>,
     random: Prng,
@@ -91,6 +93,7 @@ impl Rig {
             instance,
             answers: BTreeMap::new(),
             mended: Vec::new(),
+            set: Vec::new(),
             degraded: Vec::new(),
             random: Prng(1),
             tokens: 0,
@@ -172,6 +175,7 @@ impl Rig {
             match effect {
                 Effect::Reply(token, answer) => self.answers.entry(token).or_default().push(answer),
                 Effect::Job(job) => self.supervisors.push(job),
+                Effect::SettingChanged { setting, value } => self.set.push((setting, value)),
                 Effect::Mended { changes } => self.mended.push(changes),
                 Effect::Degraded { why } => self.degraded.push(why),
             }

@@ -550,3 +550,19 @@ fn endpoint_options_are_checked() {
     let route = "route 10.5.1.0/24 over kleene1 from 10.5.1.3, mtu 1400";
     assert!(inside(&rig).contains(route), "{:?}", inside(&rig));
 }
+
+#[test]
+fn settings_of_the_host_are_told_when_they_change() {
+    let mut rig = running_on(&["lan"]);
+    let set = |value: &str| ("eth0/inet/forwarding".to_owned(), value.to_owned());
+    assert!(rig.set.contains(&set("1")), "{:?}", rig.set);
+    rig.set.clear();
+    rig.ok(stop("site"));
+    rig.settle();
+    assert!(rig.set.contains(&set("0")), "{:?}", rig.set);
+    // Its own interfaces are nobody's business.
+    let mut rig = running_on(&["inner"]);
+    rig.ok(stop("site"));
+    rig.settle();
+    assert_eq!(rig.set, []);
+}

@@ -162,6 +162,7 @@ impl Daemon {
                 match effect {
                     Effect::Reply(_, answer) => outcome = Some(answer.expect("not refused")),
                     Effect::Job(job) => inputs.extend(self.job(job).map(Input::Event)),
+                    Effect::SettingChanged { .. } => {}
                     Effect::Mended { changes } => panic!("mended: {changes:?}"),
                     Effect::Degraded { why } => panic!("degraded: {why}"),
                 }
