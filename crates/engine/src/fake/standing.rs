@@ -178,6 +178,7 @@ impl Kernel {
                 namespace.links.get(link).ok_or(Errno::NoDevice)?;
                 namespace.met.insert((link.clone(), *family));
             }
+            Inside::Replies => namespace.replies = true,
             Inside::Address { link, addr } => {
                 let addresses = match namespace.links.get_mut(link) {
                     Some(link) => &mut link.addresses,
@@ -222,6 +223,7 @@ impl Kernel {
                 }
             }
             Inside::Meet { link, family } => drop(namespace.met.remove(&(link.clone(), *family))),
+            Inside::Replies => namespace.replies = false,
             Inside::Address { link, addr } => {
                 let own = IpNet::from(*addr);
                 namespace.loopback.remove(&own);
@@ -299,7 +301,8 @@ impl Kernel {
             .collect();
         // One whose other end is down is out of use.
         let in_use = |name: &LinkName| cables.get(name) == Some(&true);
-        let mut inside = BTreeSet::new();
+        let mut inside: BTreeSet<Inside> =
+            namespace.replies.then_some(Inside::Replies).into_iter().collect();
         for (name, link) in &namespace.links {
             if !cables.contains_key(name) {
                 inside.insert(Inside::Mirror { link: name.clone() });

@@ -163,6 +163,7 @@ fn a_second_network_shares_the_cable_and_the_first_one_keeps_the_default_route()
             "bring kleene1 up",
             "meet the host over kleene1 (IPv4)",
             "meet the host over kleene1 (IPv6)",
+            "answer over UDP from the address that was asked",
             "add address 10.5.0.2 to kleene0",
             "add address 10.5.1.2 to kleene1",
             "add address fd05::2 to kleene0",

@@ -20,6 +20,7 @@ pub mod monitor;
 mod monitor_burst;
 pub(in crate::linux) mod namespaces;
 mod observe;
+mod replies;
 pub(in crate::linux) mod request;
 mod request_route;
 mod rules;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use kleene_model::{ContainerId, LinkName};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -72,12 +72,11 @@ pub(in crate::linux) fn enter<T: Send>(
     work: impl FnOnce() -> Result<T, NetError> + Send,
 ) -> Result<T, NetError> {
     let inside = || {
-        move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
-            .map_err(|errno| NetError::Enter(errno.into()))?;
+        join(netns)?;
         work()
     };
     let spawned = thread::scope(|scope| {
-        let thread = thread::Builder::new().name("netns".to_owned()).spawn_scoped(scope, inside);
+        let thread = thread::Builder::new().name(THREAD.to_owned()).spawn_scoped(scope, inside);
         thread.map(|thread| thread.join())
     });
     match spawned {
@@ -85,4 +84,24 @@ pub(in crate::linux) fn enter<T: Send>(
         Ok(Err(panic)) => std::panic::resume_unwind(panic),
         Err(source) => Err(NetError::Enter(source)),
     }
+}
+
+/// The same while the caller goes on.
+pub(super) fn enter_beside<T: Send + 'static>(
+    netns: Arc<OwnedFd>,
+    work: impl FnOnce() -> Result<T, NetError> + Send + 'static,
+) -> Result<JoinHandle<Result<T, NetError>>, NetError> {
+    let inside = move || {
+        join(netns.as_fd())?;
+        work()
+    };
+    thread::Builder::new().name(THREAD.to_owned()).spawn(inside).map_err(NetError::Enter)
+}
+
+const THREAD: &str = "netns";
+
+/// Takes the calling thread into a network namespace.
+fn join(netns: BorrowedFd<'_>) -> Result<(), NetError> {
+    move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
+        .map_err(|errno| NetError::Enter(errno.into()))
 }
