@@ -308,12 +308,13 @@ fn anywhere(family: Family) -> IpNet {
 }
 
 /// Whether something in a view has to be taken out. Mirrors are kept by whoever
-/// follows the host's links; the cable's own go with it; a route to where
-/// another one leads is replaced.
+/// follows the host's links; the cable's own go with it; what leads answers does
+/// no harm, and taking it away holds up what comes next; a route to where another
+/// one leads is replaced.
 fn is_surplus(inside: &Inside, desired: &BTreeSet<Inside>) -> bool {
     match inside {
-        Inside::Mirror { .. } | Inside::Up { .. } | Inside::Meet { .. } => false,
-        Inside::Replies | Inside::Address { .. } => !desired.contains(inside),
+        Inside::Mirror { .. } | Inside::Up { .. } | Inside::Meet { .. } | Inside::Replies => false,
+        Inside::Address { .. } => !desired.contains(inside),
         Inside::Route { .. } => !desired.iter().any(|other| inside.gives_way_to(other)),
     }
 }

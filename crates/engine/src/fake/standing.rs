@@ -134,7 +134,7 @@ impl Kernel {
     }
 
     /// The same without what is seen in views and means nothing: mirrors that
-    /// hold no address.
+    /// hold no address, and what leads answers, which stays.
     #[must_use]
     pub fn without_mirrors(mut self) -> Self {
         let ends: BTreeSet<(ContainerId, LinkName)> = self
@@ -146,6 +146,7 @@ impl Kernel {
             })
             .collect();
         for (container, namespace) in &mut self.namespaces {
+            namespace.replies = false;
             namespace.links.retain(|name, link| {
                 !link.addresses.is_empty() || ends.contains(&(*container, name.clone()))
             });

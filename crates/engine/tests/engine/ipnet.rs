@@ -186,6 +186,7 @@ fn a_second_network_shares_the_cable_and_the_first_one_keeps_the_default_route()
             "bring epair0b up",
             "meet the host over epair0b (IPv4)",
             "meet the host over epair0b (IPv6)",
+            "answer over UDP from the address that was asked",
             "add address 10.5.0.2 to epair0b",
             "add address 10.5.0.2 to kleene0",
             "add address fd05::2 to epair0b",

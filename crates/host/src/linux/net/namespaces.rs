@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use kleene_model::{ContainerId, LinkName};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -86,16 +87,27 @@ pub(in crate::linux) fn enter<T: Send>(
     }
 }
 
-/// The same while the caller goes on.
-pub(super) fn enter_beside<T: Send + 'static>(
+/// The same while the caller goes on. What is to be dropped there behind the
+/// outcome is waited for by nobody.
+pub(super) fn enter_beside<T: Send + 'static, Rest>(
     netns: Arc<OwnedFd>,
-    work: impl FnOnce() -> Result<T, NetError> + Send + 'static,
-) -> Result<JoinHandle<Result<T, NetError>>, NetError> {
+    work: impl FnOnce() -> (Result<T, NetError>, Rest) + Send + 'static,
+) -> Result<Receiver<Result<T, NetError>>, NetError> {
+    let (tell, outcome) = mpsc::channel();
     let inside = move || {
-        join(netns.as_fd())?;
-        work()
+        let (outcome, rest) = match join(netns.as_fd()) {
+            Ok(()) => {
+                let (outcome, rest) = work();
+                (outcome, Some(rest))
+            }
+            Err(error) => (Err(error), None),
+        };
+        // Whoever does not listen any more has failed by something else.
+        let _ = tell.send(outcome);
+        drop(rest);
     };
-    thread::Builder::new().name(THREAD.to_owned()).spawn(inside).map_err(NetError::Enter)
+    let spawned = thread::Builder::new().name(THREAD.to_owned()).spawn(inside);
+    spawned.map(|_| outcome).map_err(NetError::Enter)
 }
 
 const THREAD: &str = "netns";

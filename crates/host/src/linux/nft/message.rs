@@ -26,6 +26,7 @@ const BATCH_END: u16 = 17;
 const REQUEST: u16 = 1;
 const ACK: u16 = 4;
 const DUMP: u16 = 0x300;
+const EXCLUSIVE: u16 = 0x200;
 const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
 /// The family of tables that see IPv4 and IPv6.
@@ -199,6 +200,16 @@ pub(super) fn anew(layout: Layout, table: &str) -> Vec<Message> {
     messages.push(remove(table));
     for kind in KINDS {
         messages.extend(make(layout, kind, table));
+    }
+    messages
+}
+
+/// Makes a table where none stands; else nothing is done.
+pub(super) fn first(layout: Layout, table: &str) -> Vec<Message> {
+    let all = KINDS.into_iter().flat_map(|kind| make(layout, kind, table));
+    let mut messages: Vec<Message> = all.collect();
+    if let Some(table) = messages.first_mut() {
+        table.flags |= EXCLUSIVE;
     }
     messages
 }

@@ -229,8 +229,15 @@ impl Replies {
     /// When the kernel does not answer, or refuses: [`NftError::is_unknown`]
     /// where it has no such expressions.
     pub fn put(&mut self) -> Result<(), NftError> {
-        let messages = message::anew(Layout::Replies, REPLIES);
-        self.socket.transact(&messages).map_err(|failure| failed(REPLIES, failure))
+        // Where there is none, nothing is deleted: what is, holds up whatever comes
+        // next in this namespace.
+        let made = match self.socket.transact(&message::first(Layout::Replies, REPLIES)) {
+            Err(failure) if failure.source.errno() == Some(Errno::EXIST) => {
+                self.socket.transact(&message::anew(Layout::Replies, REPLIES))
+            }
+            made => made,
+        };
+        made.map_err(|failure| failed(REPLIES, failure))
     }
 
     /// Removes the table. Gone already counts as done.
