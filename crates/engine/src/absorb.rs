@@ -92,7 +92,7 @@ impl Actual {
         // Its inner end goes with it.
         if let Some(inside) = self.inside.get_mut(&id) {
             inside.retain(|inside| match inside {
-                Inside::Mirror { .. } | Inside::Address { .. } => true,
+                Inside::Mirror { .. } | Inside::Replies | Inside::Address { .. } => true,
                 Inside::Up { .. } | Inside::Meet { .. } | Inside::Route { .. } => false,
             });
         }
@@ -113,6 +113,8 @@ fn forget_family(known: &mut BTreeSet<Inside>, taken: &Inside) {
     known.retain(|inside| match inside {
         Inside::Meet { link: over, family } => over != link || *family != Family::V4,
         Inside::Route { link: over, source, .. } => over != link || !source.is_ipv4(),
-        Inside::Mirror { .. } | Inside::Up { .. } | Inside::Address { .. } => true,
+        Inside::Mirror { .. } | Inside::Up { .. } | Inside::Replies | Inside::Address { .. } => {
+            true
+        }
     });
 }

@@ -253,9 +253,17 @@ impl<'a> Run<'a> {
     fn inside(&mut self) -> Option<Change> {
         let (addr, _, holder) = self.address()?;
         let (container, cable) = self.cables.get(holder)?.clone();
+        let rare = self.pick(8) == 0;
+        let has = |wanted: &Inside| self.actual.inside(container).any(|inside| inside == wanted);
+        if rare {
+            let inside = Inside::Replies;
+            return Some(match has(&inside) {
+                true => Change::TakeInside { container, inside },
+                false => Change::PutInside { container, inside },
+            });
+        }
         let link = cable.inner;
         let own = Inside::Address { link: link.clone(), addr };
-        let has = |wanted: &Inside| self.actual.inside(container).any(|inside| inside == wanted);
         let destination = match addr {
             IpAddr::V4(_) => "0.0.0.0/0".parse().ok()?,
             IpAddr::V6(_) => "fd67::/64".parse().ok()?,

@@ -145,6 +145,10 @@ pub enum Inside {
         /// For traffic of this family.
         family: Family,
     },
+    /// UDP services on the wildcard answer from the address that was asked, and
+    /// not from the one that the kernel chooses by the way to the client. A host
+    /// that cannot do it goes without.
+    Replies,
     /// An address of the container's.
     Address {
         /// The interface it stands on.
@@ -175,6 +179,7 @@ impl Inside {
             Self::Mirror { link } => Self::Mirror { link: name(link) },
             Self::Up { link } => Self::Up { link: name(link) },
             Self::Meet { link, family } => Self::Meet { link: name(link), family },
+            Self::Replies => Self::Replies,
             Self::Address { link, addr } => Self::Address { link: name(link), addr },
             Self::Route { destination, link, source, mtu } => {
                 Self::Route { destination, link: name(link), source, mtu }
@@ -203,6 +208,7 @@ impl fmt::Display for Inside {
             Self::Meet { link, family } => {
                 write!(f, "meet the host over {link} ({})", family.protocol())
             }
+            Self::Replies => f.write_str("answer over UDP from the address that was asked"),
             Self::Address { link, addr } => write!(f, "add address {addr} to {link}"),
             Self::Route { destination, link, source, mtu: None } => {
                 write!(f, "route {destination} over {link} from {source}")

@@ -123,6 +123,9 @@ impl Planner<'_> {
     fn inside(&self, container: ContainerId, cable: &RoutedCable) -> BTreeSet<Inside> {
         let inner = &cable.inner;
         let mut inside = BTreeSet::from([Inside::Up { link: inner.clone() }]);
+        if Family::BOTH.into_iter().any(|family| self.has_several(container, family)) {
+            inside.insert(Inside::Replies);
+        }
         let anchors = Family::BOTH.iter().filter_map(|f| self.anchor(container, inner, *f));
         inside.extend(anchors.map(|addr| Inside::Address { link: inner.clone(), addr }));
         for endpoint in self.desired.endpoints_of(container) {
@@ -147,6 +150,12 @@ impl Planner<'_> {
             }
         }
         inside
+    }
+
+    /// Whether a container has several addresses of a family.
+    fn has_several(&self, container: ContainerId, family: Family) -> bool {
+        let endpoints = self.desired.endpoints_of(container);
+        endpoints.filter(|endpoint| endpoint.address.get(family).is_some()).nth(1).is_some()
     }
 
     /// The largest packet on the wire of a network that is somebody else's. What
@@ -299,11 +308,12 @@ fn anywhere(family: Family) -> IpNet {
 }
 
 /// Whether something in a view has to be taken out. Mirrors are kept by whoever
-/// follows the host's links; the cable's own go with it; a route to where
-/// another one leads is replaced.
+/// follows the host's links; the cable's own go with it; what leads answers does
+/// no harm, and taking it away holds up what comes next; a route to where another
+/// one leads is replaced.
 fn is_surplus(inside: &Inside, desired: &BTreeSet<Inside>) -> bool {
     match inside {
-        Inside::Mirror { .. } | Inside::Up { .. } | Inside::Meet { .. } => false,
+        Inside::Mirror { .. } | Inside::Up { .. } | Inside::Meet { .. } | Inside::Replies => false,
         Inside::Address { .. } => !desired.contains(inside),
         Inside::Route { .. } => !desired.iter().any(|other| inside.gives_way_to(other)),
     }

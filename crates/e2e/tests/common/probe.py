@@ -9,6 +9,10 @@
 #   sniff  LINK             says what marked frames pass on a link
 #   send   HOW SOCKET...    sends marked datagrams from a source
 #   echo   ADDRESS PORT     gives back what comes, over TCP and UDP
+#   plain  HOW PORT         gives back what comes over UDP to the wildcards,
+#                           without naming a source; HOW says what is different
+#   heard  LENGTH SOCKET... asks such servers, all of a family from one socket,
+#                           and says from which address each answer comes
 #   steady ADDRESS PORT     talks with an echo until its input ends
 #
 # A SOCKET is `PROTOCOL/ADDRESS/PORT[/FROM]`.
@@ -187,6 +191,59 @@ def echo(words):
     while True:
         heard, peer = datagrams.recvfrom(2048)
         datagrams.sendto(heard, peer)
+
+
+# Options that `socket` has no names for.
+IPV6_RECVPKTINFO, IPV6_PKTINFO, SOL_UDP, UDP_SEGMENT = 49, 50, 17, 103
+
+
+def plain(words):
+    how, port = words[0], int(words[1])
+    if how == "v4":
+        one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        one.bind(("0.0.0.0", port))
+    else:
+        # Of both families: IPv4 comes from mapped addresses.
+        one = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        one.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+        one.bind(("::", port))
+    say("up")
+    while True:
+        heard, told, _, peer = one.recvmsg(65536, 256)
+        more = []
+        if how == "segments":
+            more = [(SOL_UDP, UDP_SEGMENT, (1000).to_bytes(2, sys.byteorder))]
+        if how == "pktinfo":
+            # The address that was asked, and whichever interface.
+            more = [(level, kind, data[:16] + bytes(4)) for level, kind, data in told
+                    if (level, kind) == (socket.IPPROTO_IPV6, IPV6_PKTINFO)]
+        try:
+            one.sendmsg([heard], more, 0, peer)
+        except OSError as error:
+            say(name(error))
+
+
+def heard(words):
+    length, texts = int(words[0]), words[1:]
+    sockets = {}
+    for text in texts:
+        _, address, port, _ = parts(text)
+        if family(address) not in sockets:
+            sockets[family(address)] = socket.socket(family(address), socket.SOCK_DGRAM)
+        one = sockets[family(address)]
+        one.settimeout(PATIENCE)
+        question = (text.encode() * length)[:length]
+        try:
+            one.sendto(question, (address, int(port)))
+            answer, peers = b"", set()
+            while len(answer) < length:
+                part, peer = one.recvfrom(65536)
+                answer += part
+                peers.add(peer[0])
+            say(*sorted(peers) if answer == question else ["damaged"])
+        except OSError as error:
+            say(name(error))
 
 
 def steady(words):

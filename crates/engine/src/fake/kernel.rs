@@ -124,6 +124,8 @@ pub struct Namespace {
     pub loopback: BTreeSet<IpNet>,
     /// In a view: over which link the host is known.
     pub met: BTreeSet<(LinkName, Family)>,
+    /// In a view: whether answers over UDP come from the address asked.
+    pub replies: bool,
     /// In a view: the ways out, with their source and MTU.
     pub routes: BTreeMap<IpNet, (LinkName, IpAddr, Option<u32>)>,
 }

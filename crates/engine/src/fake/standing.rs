@@ -134,7 +134,7 @@ impl Kernel {
     }
 
     /// The same without what is seen in views and means nothing: mirrors that
-    /// hold no address.
+    /// hold no address, and what leads answers, which stays.
     #[must_use]
     pub fn without_mirrors(mut self) -> Self {
         let ends: BTreeSet<(ContainerId, LinkName)> = self
@@ -146,6 +146,7 @@ impl Kernel {
             })
             .collect();
         for (container, namespace) in &mut self.namespaces {
+            namespace.replies = false;
             namespace.links.retain(|name, link| {
                 !link.addresses.is_empty() || ends.contains(&(*container, name.clone()))
             });
@@ -178,6 +179,7 @@ impl Kernel {
                 namespace.links.get(link).ok_or(Errno::NoDevice)?;
                 namespace.met.insert((link.clone(), *family));
             }
+            Inside::Replies => namespace.replies = true,
             Inside::Address { link, addr } => {
                 let addresses = match namespace.links.get_mut(link) {
                     Some(link) => &mut link.addresses,
@@ -222,6 +224,7 @@ impl Kernel {
                 }
             }
             Inside::Meet { link, family } => drop(namespace.met.remove(&(link.clone(), *family))),
+            Inside::Replies => namespace.replies = false,
             Inside::Address { link, addr } => {
                 let own = IpNet::from(*addr);
                 namespace.loopback.remove(&own);
@@ -299,7 +302,8 @@ impl Kernel {
             .collect();
         // One whose other end is down is out of use.
         let in_use = |name: &LinkName| cables.get(name) == Some(&true);
-        let mut inside = BTreeSet::new();
+        let mut inside: BTreeSet<Inside> =
+            namespace.replies.then_some(Inside::Replies).into_iter().collect();
         for (name, link) in &namespace.links {
             if !cables.contains_key(name) {
                 inside.insert(Inside::Mirror { link: name.clone() });

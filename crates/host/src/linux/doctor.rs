@@ -108,6 +108,7 @@ pub fn checks(input: &DoctorInput<'_>) -> Vec<Finding> {
         links("bridge", "networks of type bridge cannot be made"),
         links("veth", "containers with the driver vnet cannot be connected"),
         nf_tables(),
+        udp_answers(probe::replies()),
         br_netfilter(Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables")),
         forwarding(Path::new("/proc/sys/net/ipv4/ip_forward")),
         force_forwarding(Path::new("/proc/sys/net/ipv6/conf/default")),
@@ -272,6 +273,20 @@ fn nf_tables() -> Finding {
     }
 }
 
+fn udp_answers(probed: std::io::Result<()>) -> Finding {
+    let id = "udp-answers";
+    match probed {
+        Ok(()) => Finding::ok(id, "UDP answers come from the address that was asked"),
+        Err(e) => {
+            let consequence = "UDP services on the wildcard, in ipnet containers with several \
+                               addresses, answer from an address that the kernel chooses";
+            let remedy = "modprobe nft_socket and nft_hash, or use a kernel that has them";
+            let what = format!("answers over UDP cannot be led: {e}");
+            Finding::bad(id, Level::Warn, what, [consequence, remedy])
+        }
+    }
+}
+
 fn br_netfilter(switch: &Path) -> Finding {
     match setting(switch).as_deref() {
         None | Some("0") => {
@@ -399,6 +414,8 @@ mod tests {
         assert_eq!(seccomp(&actions).level, Level::Fail);
         let (_dir, actions) = file("kill_process errno log\n");
         assert_eq!(seccomp(&actions).level, Level::Ok);
+        assert_eq!(udp_answers(Ok(())).level, Level::Ok);
+        assert_eq!(udp_answers(Err(std::io::ErrorKind::Unsupported.into())).level, Level::Warn);
         for (release, level) in [
             ("6.18.44-x", Level::Ok),
             ("5.18.0", Level::Ok),
@@ -448,6 +465,7 @@ mod tests {
         {
             assert_eq!(level(id), Some(Level::Ok), "{id}: {findings:#?}");
         }
+        assert_eq!(level("udp-answers"), Some(Level::Ok), "{findings:#?}");
         assert_eq!(level("program-holder"), Some(Level::Fail));
         for finding in &findings {
             let said = !finding.consequence.is_empty() && !finding.remedy.is_empty();

@@ -8,6 +8,7 @@ use netlink_sys::Socket;
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use rustix::thread::UnshareFlags;
 
+use super::nft::Replies;
 use super::sys::fs::in_own_namespaces;
 
 const REQUEST: u16 = 1;
@@ -38,6 +39,17 @@ pub(crate) fn link(kind: &str) -> io::Result<()> {
 /// What the kernel says.
 pub(crate) fn nf_tables() -> io::Result<()> {
     in_own_namespaces(UnshareFlags::NEWNET, || ask(NETLINK_NETFILTER, NFT_GETGEN, REQUEST, &[0; 4]))
+}
+
+/// Whether there is what makes answers over UDP come from the address asked.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn replies() -> io::Result<()> {
+    in_own_namespaces(UnshareFlags::NEWNET, || {
+        let made = Replies::open().and_then(|mut table| table.put());
+        made.map_err(|err| io::Error::other(kleene_engine::host::chain(&err)))
+    })
 }
 
 /// Whether namespaces of these kinds can be made.

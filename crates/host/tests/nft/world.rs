@@ -100,17 +100,34 @@ pub(crate) fn must<T>(outcome: Result<T, NftError>) -> T {
     outcome.unwrap_or_else(|error| panic!("{}", kleene_engine::host::chain(&error)))
 }
 
-/// A UDP service on the wildcards of both families that answers with what it
-/// was asked, until it is dropped.
-pub(crate) struct Echo(UdpSocket);
+/// A socket on the services' port. One that was closed may be held for a moment
+/// by a child that another test starts.
+pub(crate) fn bound(addr: &str) -> UdpSocket {
+    let mut socket = None;
+    until("the port is free", || {
+        socket = UdpSocket::bind(SocketAddr::new(address(addr), PORT)).ok();
+        socket.is_some()
+    });
+    socket.expect("a socket")
+}
+
+/// A UDP service that answers with what it was asked, until it is dropped. It
+/// names no source.
+pub(crate) struct Echo(UdpSocket, Option<std::thread::JoinHandle<()>>);
 
 impl Echo {
-    /// Starts one in the calling thread's namespace.
+    /// Starts one on the wildcards of both families in the calling thread's
+    /// namespace.
     pub(crate) fn start() -> Self {
-        let socket = UdpSocket::bind(("::", PORT)).expect("a socket of both families");
+        Self::start_on("::")
+    }
+
+    /// Starts one on an address there.
+    pub(crate) fn start_on(addr: &str) -> Self {
+        let socket = bound(addr);
         let service = socket.try_clone().expect("a copy");
-        std::thread::spawn(move || {
-            let mut buffer = [0; 64];
+        let thread = std::thread::spawn(move || {
+            let mut buffer = vec![0; 65_536];
             while let Ok((length, from)) = service.recv_from(&mut buffer)
                 && length > 0
             {
@@ -118,7 +135,7 @@ impl Echo {
                 let _ = service.send_to(&buffer[..length], from);
             }
         });
-        Self(socket)
+        Self(socket, Some(thread))
     }
 }
 
@@ -126,6 +143,8 @@ impl Drop for Echo {
     fn drop(&mut self) {
         // What is empty ends the service. It may have ended by itself.
         let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both);
+        // Its port is free then.
+        let _ = self.1.take().map(std::thread::JoinHandle::join);
     }
 }
 

@@ -39,9 +39,11 @@ pub(super) fn apply(host: &mut LinuxHost, changes: &[Change]) -> Result<(), Appl
         inner: HashMap::new(),
         raised: Vec::new(),
         answered: Vec::new(),
+        changing: Vec::new(),
         current: 0,
     };
     let applied = run.all(changes);
+    let applied = applied.and(run.changed_replies());
     applied.map_err(|Failure { at, error }| ApplyError {
         done: at,
         change: Box::new(changes.get(at).unwrap_or(first).clone()),
@@ -106,6 +108,8 @@ pub(super) struct Run<'h, 'c> {
     pub(super) raised: Vec<(usize, ContainerId, u32)>,
     /// Addresses that the host answers for from now on, and on which links.
     pub(super) answered: Vec<(u32, IpAddr)>,
+    /// Tables of views that are being changed.
+    pub(super) changing: Vec<super::replies::Changing>,
     /// The number of the change that is being worked at.
     pub(super) current: usize,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 
 use kleene_engine::piece::Inside;
 use kleene_model::{ContainerId, Family, LinkName, RoutedCable};
@@ -9,11 +10,14 @@ use kleene_model::{ContainerId, Family, LinkName, RoutedCable};
 use super::LinuxHost;
 use super::apply::{Failure, Run, Space};
 use super::error::NetError;
-use super::namespaces::visit;
-use super::request::{self, MAIN, Which};
+use super::namespaces::enter;
+use super::request::{self, MAIN, Request, Which};
 use super::request_route::{self, PROTOCOL, far_end};
+use super::rules::boxed;
+use super::socket::Socket;
 use super::standing::{GONE, THERE};
 use super::wire::RouteKind;
+use crate::linux::nft::Replies;
 use crate::linux::view;
 
 impl Run<'_, '_> {
@@ -34,6 +38,7 @@ impl Run<'_, '_> {
                 let mac = RoutedCable::host_mac(container);
                 self.push_or(space, request_route::meet(index, far_end(*family), mac), &[])
             }
+            Inside::Replies => self.change_replies(container, Replies::put),
             Inside::Address { link, addr } => {
                 let index = self.inner_index(container, link)?;
                 let net = ipnet::IpNet::from(*addr);
@@ -52,25 +57,35 @@ impl Run<'_, '_> {
         container: ContainerId,
         inside: &Inside,
     ) -> Result<(), Failure> {
-        let space = Space::Inner(container);
-        let (Inside::Mirror { link }
-        | Inside::Up { link }
-        | Inside::Meet { link, .. }
-        | Inside::Address { link, .. }
-        | Inside::Route { link, .. }) = inside;
+        match inside {
+            Inside::Replies => self.change_replies(container, Replies::remove),
+            Inside::Mirror { link } => self.undo(container, link, request::delete_link),
+            Inside::Up { link } => {
+                self.undo(container, link, |index| request::set_up(index, false))
+            }
+            Inside::Meet { link, family } => {
+                self.undo(container, link, |index| request_route::part(index, far_end(*family)))
+            }
+            Inside::Address { link, addr } => {
+                let net = ipnet::IpNet::from(*addr);
+                self.undo(container, link, |index| request::remove_address(index, net))
+            }
+            Inside::Route { destination, link, source, .. } => {
+                let route = |index| request_route::no_way_out(index, *destination, *source);
+                self.undo(container, link, route)
+            }
+        }
+    }
+
+    /// Takes something away from a link, where that is there.
+    fn undo(
+        &mut self,
+        container: ContainerId,
+        link: &LinkName,
+        request: impl FnOnce(u32) -> Request,
+    ) -> Result<(), Failure> {
         let Some(index) = self.inner_index_if_there(container, link)? else { return Ok(()) };
-        let request = match inside {
-            Inside::Mirror { .. } => request::delete_link(index),
-            Inside::Up { .. } => request::set_up(index, false),
-            Inside::Meet { family, .. } => request_route::part(index, far_end(*family)),
-            Inside::Address { addr, .. } => {
-                request::remove_address(index, ipnet::IpNet::from(*addr))
-            }
-            Inside::Route { destination, source, .. } => {
-                request_route::no_way_out(index, *destination, *source)
-            }
-        };
-        self.push_or(space, request, GONE)
+        self.push_or(Space::Inner(container), request(index), GONE)
     }
 
     pub(super) fn rename_inner(
@@ -134,8 +149,11 @@ impl Run<'_, '_> {
 /// Looks into a view.
 pub(super) fn look(host: &LinuxHost, container: ContainerId) -> Result<BTreeSet<Inside>, NetError> {
     let netns = host.namespaces.get(container)?;
-    let mut socket = visit(&netns, &[])?;
-    let mut inside = BTreeSet::new();
+    let (mut socket, replies) = enter(netns.as_fd(), || {
+        let stands = Replies::open().and_then(|mut table| table.stands());
+        Ok((Socket::open()?, stands.map_err(boxed)?))
+    })?;
+    let mut inside: BTreeSet<Inside> = replies.then_some(Inside::Replies).into_iter().collect();
     let mut names = std::collections::BTreeMap::new();
     let mut cables = BTreeSet::new();
     for record in socket.links()? {

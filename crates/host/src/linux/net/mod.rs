@@ -23,6 +23,7 @@ pub(in crate::linux) mod namespaces;
 mod observe;
 #[cfg(feature = "record")]
 pub mod record;
+mod replies;
 pub(in crate::linux) mod request;
 mod request_route;
 mod rules;

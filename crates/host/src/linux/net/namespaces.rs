@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -97,12 +98,11 @@ pub(in crate::linux) fn enter<T: Send>(
     work: impl FnOnce() -> Result<T, NetError> + Send,
 ) -> Result<T, NetError> {
     let inside = || {
-        move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
-            .map_err(|errno| NetError::Enter(errno.into()))?;
+        join(netns)?;
         work()
     };
     let spawned = thread::scope(|scope| {
-        let thread = thread::Builder::new().name("netns".to_owned()).spawn_scoped(scope, inside);
+        let thread = thread::Builder::new().name(THREAD.to_owned()).spawn_scoped(scope, inside);
         thread.map(|thread| thread.join())
     });
     match spawned {
@@ -110,6 +110,37 @@ pub(in crate::linux) fn enter<T: Send>(
         Ok(Err(panic)) => std::panic::resume_unwind(panic),
         Err(source) => Err(NetError::Enter(source)),
     }
+}
+
+/// The same while the caller goes on. What is to be dropped there behind the
+/// outcome is waited for by nobody.
+pub(super) fn enter_beside<T: Send + 'static, Rest>(
+    netns: Arc<OwnedFd>,
+    work: impl FnOnce() -> (Result<T, NetError>, Rest) + Send + 'static,
+) -> Result<Receiver<Result<T, NetError>>, NetError> {
+    let (tell, outcome) = mpsc::channel();
+    let inside = move || {
+        let (outcome, rest) = match join(netns.as_fd()) {
+            Ok(()) => {
+                let (outcome, rest) = work();
+                (outcome, Some(rest))
+            }
+            Err(error) => (Err(error), None),
+        };
+        // Whoever does not listen any more has failed by something else.
+        let _ = tell.send(outcome);
+        drop(rest);
+    };
+    let spawned = thread::Builder::new().name(THREAD.to_owned()).spawn(inside);
+    spawned.map(|_| outcome).map_err(NetError::Enter)
+}
+
+const THREAD: &str = "netns";
+
+/// Takes the calling thread into a network namespace.
+fn join(netns: BorrowedFd<'_>) -> Result<(), NetError> {
+    move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
+        .map_err(|errno| NetError::Enter(errno.into()))
 }
 
 #[cfg(test)]

@@ -86,7 +86,7 @@ impl Rules {
     }
 }
 
-fn boxed(error: crate::linux::nft::NftError) -> NetError {
+pub(super) fn boxed(error: crate::linux::nft::NftError) -> NetError {
     NetError::Rules(Box::new(error))
 }
 

@@ -1,9 +1,12 @@
-//! What Kleene's table is made of, as data, and the bytes that describe it to
+//! What Kleene's tables are made of, as data, and the bytes that describe it to
 //! the kernel. The kernel describes what it has in the same way, so the same
 //! bytes tell whether the table still is as it was made.
 
 use super::attributes::Writer;
 use super::element::Set;
+use super::replies;
+use super::rule::Expression::{Counter, Is, Lookup, Payload, Verdict};
+use super::rule::{ACCEPT, Chain, Compare, DROP, Expression, Header, Meta, Register, Rule};
 
 /// The kind of thing that a message makes or lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,17 +35,37 @@ impl Kind {
     }
 }
 
-/// The descriptions of all things of a kind, in order.
-pub(super) fn describe(kind: Kind, table: &str) -> Vec<Vec<u8>> {
-    match kind {
-        Kind::Table => vec![table_bytes(table)],
-        Kind::Set => Set::ALL.iter().map(|set| set_bytes(table, *set)).collect(),
-        Kind::Chain => CHAINS.iter().map(|chain| chain.bytes(table)).collect(),
-        Kind::Rule => rules().iter().map(|rule| rule.bytes(table)).collect(),
+/// The two tables that there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// The host's, which guards the addresses of containers.
+    Guards,
+    /// That of a view, by which answers come from the address that was asked.
+    Replies,
+}
+
+impl Layout {
+    /// The descriptions of all things of a kind, in order.
+    pub(super) fn describe(self, kind: Kind, table: &str) -> Vec<Vec<u8>> {
+        match (self, kind) {
+            (_, Kind::Table) => vec![table_bytes(table)],
+            (Self::Guards, Kind::Set) => {
+                Set::ALL.iter().map(|set| set_bytes(table, *set)).collect()
+            }
+            (Self::Guards, Kind::Chain) => CHAINS.iter().map(|chain| chain.bytes(table)).collect(),
+            (Self::Guards, Kind::Rule) => rules().iter().map(|rule| rule.bytes(table)).collect(),
+            (Self::Replies, Kind::Set) => replies::sets(table),
+            (Self::Replies, Kind::Chain) => {
+                replies::CHAINS.iter().map(|chain| chain.bytes(table)).collect()
+            }
+            (Self::Replies, Kind::Rule) => {
+                replies::rules().iter().map(|rule| rule.bytes(table)).collect()
+            }
+        }
     }
 }
 
-fn described(table: &str, fill: impl FnOnce(&mut Writer)) -> Vec<u8> {
+pub(super) fn described(table: &str, fill: impl FnOnce(&mut Writer)) -> Vec<u8> {
     let mut writer = Writer::default();
     writer.text(TABLE, table);
     fill(&mut writer);
@@ -50,7 +73,7 @@ fn described(table: &str, fill: impl FnOnce(&mut Writer)) -> Vec<u8> {
 }
 
 /// A comment, as `nft` reads and shows it.
-fn comment(kind: u8, text: &str) -> Vec<u8> {
+pub(super) fn comment(kind: u8, text: &str) -> Vec<u8> {
     let length = u8::try_from(text.len() + 1).expect("comments are short");
     [&[kind, length], text.as_bytes(), &[0]].concat()
 }
@@ -66,12 +89,14 @@ fn table_bytes(name: &str) -> Vec<u8> {
 }
 
 /// Types of keys. The kernel does not care; `nft` shows elements by them.
-mod key {
-    pub(super) const IPV4: u32 = 7;
-    pub(super) const IPV6: u32 = 8;
-    pub(super) const IFNAME: u32 = 41;
+pub(super) mod key {
+    pub(in super::super) const IPV4: u32 = 7;
+    pub(in super::super) const IPV6: u32 = 8;
+    pub(in super::super) const SERVICE: u32 = 13;
+    pub(in super::super) const MARK: u32 = 19;
+    pub(in super::super) const IFNAME: u32 = 41;
 
-    pub(super) fn both(first: u32, second: u32) -> u32 {
+    pub(in super::super) fn both(first: u32, second: u32) -> u32 {
         first << 6 | second
     }
 }
@@ -102,14 +127,6 @@ fn set_bytes(table: &str, set: Set) -> Vec<u8> {
 
 const SOURCES: &str = "who may speak on which cable";
 
-/// A chain that a hook of the kernel calls.
-#[derive(Debug, Clone, Copy)]
-struct Chain {
-    name: &'static str,
-    hook: u32,
-    priority: i32,
-}
-
 const INPUT: &str = "input";
 const OUTPUT: &str = "output";
 const PREROUTING: &str = "prerouting";
@@ -118,89 +135,11 @@ const PREROUTING: &str = "prerouting";
 const CHAINS: [Chain; 3] = [
     // Before the filters of others: what they accept would still be dropped
     // here, but what they refuse by an answer should have none.
-    Chain { name: INPUT, hook: 1, priority: -10 },
-    Chain { name: OUTPUT, hook: 3, priority: -10 },
+    Chain { name: INPUT, hook: Some((1, -10)) },
+    Chain { name: OUTPUT, hook: Some((3, -10)) },
     // Before connection tracking: what is spoofed makes no state.
-    Chain { name: PREROUTING, hook: 0, priority: -300 },
+    Chain { name: PREROUTING, hook: Some((0, -300)) },
 ];
-
-impl Chain {
-    fn bytes(self, table: &str) -> Vec<u8> {
-        const NAME: u16 = 3;
-        const HOOK: u16 = 4;
-        const POLICY: u16 = 5;
-        const TYPE: u16 = 7;
-        described(table, |w| {
-            w.text(NAME, self.name);
-            w.nest(HOOK, |w| {
-                w.number(1, self.hook);
-                w.number(2, self.priority.cast_unsigned());
-            });
-            w.number(POLICY, ACCEPT);
-            w.text(TYPE, "filter");
-        })
-    }
-}
-
-const DROP: u32 = 0;
-const ACCEPT: u32 = 1;
-
-/// A rule: its expressions work on the kernel's registers from left to right
-/// until one does not match.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Rule {
-    chain: &'static str,
-    about: &'static str,
-    expressions: Vec<Expression>,
-}
-
-/// Comparisons.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Compare {
-    Equal = 0,
-    AtMost = 3,
-    AtLeast = 5,
-}
-
-/// Registers of 16 bytes. A key of two parts begins in the first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Register {
-    First = 1,
-    Second = 2,
-}
-
-/// Where in a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Header {
-    Network = 1,
-    Transport = 2,
-}
-
-/// What is known about a packet besides its bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Meta {
-    InName = 6,
-    Family = 15,
-    Protocol = 16,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Expression {
-    /// Loads into the first register.
-    Meta(Meta),
-    /// Loads a part of the packet.
-    Payload { header: Header, offset: u32, length: u32, to: Register },
-    /// Matches the first byte of the first register.
-    Is(Compare, u8),
-    /// Matches when the set has what begins in the first register, or has not.
-    Lookup { set: Set, has: bool },
-    /// Counts packets and bytes.
-    Counter,
-    /// Ends the chain.
-    Verdict(u32),
-}
-
-use Expression::{Counter, Is, Lookup, Payload, Verdict};
 
 /// The two families, each with what differs in their rules.
 #[derive(Debug, Clone, Copy)]
@@ -276,7 +215,7 @@ fn guard(chain: &'static str, about: &'static str, version: Version, offset: u32
         Expression::Meta(Meta::Family),
         Is(Compare::Equal, family),
         Payload { header: Header::Network, offset, length, to: Register::First },
-        Lookup { set: version.addresses, has: true },
+        Lookup { set: version.addresses.name(), has: true },
         Counter,
         Verdict(DROP),
     ];
@@ -288,70 +227,16 @@ fn source_guard(about: &'static str, version: Version) -> Rule {
     let Version { family, length, source: offset, .. } = version;
     let expressions = vec![
         Expression::Meta(Meta::InName),
-        Lookup { set: Set::Cables, has: true },
+        Lookup { set: Set::Cables.name(), has: true },
         Expression::Meta(Meta::Family),
         Is(Compare::Equal, family),
         Expression::Meta(Meta::InName),
         Payload { header: Header::Network, offset, length, to: Register::Second },
-        Lookup { set: version.sources, has: false },
+        Lookup { set: version.sources.name(), has: false },
         Counter,
         Verdict(DROP),
     ];
     Rule { chain: PREROUTING, about, expressions }
-}
-
-impl Rule {
-    fn bytes(&self, table: &str) -> Vec<u8> {
-        const CHAIN: u16 = 2;
-        const EXPRESSIONS: u16 = 4;
-        const USERDATA: u16 = 7;
-        described(table, |w| {
-            w.text(CHAIN, self.chain);
-            w.nest(EXPRESSIONS, |w| {
-                self.expressions.iter().for_each(|expression| expression.write(w));
-            });
-            w.put(USERDATA, &comment(0, self.about));
-        })
-    }
-}
-
-impl Expression {
-    fn write(self, w: &mut Writer) {
-        let expression = |w: &mut Writer, name: &str, fill: &dyn Fn(&mut Writer)| {
-            w.nest(1, |w| {
-                w.text(1, name);
-                w.nest(2, |w| fill(w));
-            });
-        };
-        let first = Register::First as u32;
-        match self {
-            Self::Meta(what) => expression(w, "meta", &|w| {
-                w.number(1, first);
-                w.number(2, what as u32);
-            }),
-            Self::Payload { header, offset, length, to } => expression(w, "payload", &|w| {
-                w.number(1, to as u32);
-                w.number(2, header as u32);
-                w.number(3, offset);
-                w.number(4, length);
-            }),
-            Self::Is(compare, byte) => expression(w, "cmp", &|w| {
-                w.number(1, first);
-                w.number(2, compare as u32);
-                w.nest(3, |w| w.put(1, &[byte]));
-            }),
-            Self::Lookup { set, has } => expression(w, "lookup", &|w| {
-                w.text(1, set.name());
-                w.number(2, first);
-                w.number(5, u32::from(!has));
-            }),
-            Self::Counter => expression(w, "counter", &|_| {}),
-            Self::Verdict(code) => expression(w, "immediate", &|w| {
-                w.number(1, 0);
-                w.nest(2, |w| w.nest(2, |w| w.number(1, code)));
-            }),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -361,8 +246,9 @@ mod tests {
 
     #[test]
     fn everything_is_described_in_the_order_that_lists_are_put_into() {
-        for kind in KINDS {
-            let all = describe(kind, "kleene");
+        let all = [Layout::Guards, Layout::Replies].map(|layout| KINDS.map(|kind| (layout, kind)));
+        for (layout, kind) in all.into_iter().flatten() {
+            let all = layout.describe(kind, "kleene");
             let order: Vec<_> = all.iter().map(|one| values(one, kind.order()).next()).collect();
             assert!(order.is_sorted(), "{kind:?}");
             assert!(order.iter().all(Option::is_some), "{kind:?}");

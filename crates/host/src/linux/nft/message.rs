@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::attributes::Writer;
 use super::element::{ELEMENTS, Element, Set, by_set};
-use super::layout::{KINDS, Kind, TABLE, describe};
+use super::layout::{KINDS, Kind, Layout, TABLE};
 
 /// Types of messages; those that ask are one above those that tell.
 mod kind {
@@ -26,6 +26,7 @@ const BATCH_END: u16 = 17;
 const REQUEST: u16 = 1;
 const ACK: u16 = 4;
 const DUMP: u16 = 0x300;
+const EXCLUSIVE: u16 = 0x200;
 const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
 /// The family of tables that see IPv4 and IPv6.
@@ -183,24 +184,40 @@ fn table_and_set(table: &str, set: Set) -> Writer {
     writer
 }
 
-/// Makes the table anew, whatever stands there.
+/// Makes the host's table anew, whatever stands there.
 pub(super) fn replace(table: &str, elements: &BTreeSet<Element>) -> Vec<Message> {
+    let mut messages = anew(Layout::Guards, table);
+    messages.extend(add(table, elements));
+    messages
+}
+
+/// Makes a table anew, without elements, whatever stands there.
+pub(super) fn anew(layout: Layout, table: &str) -> Vec<Message> {
     // Deleting what is not there would fail, making what is there does not.
     let name = table_name(table).finish();
     let mut messages =
         vec![Message::change(Step::Make(Kind::Table), kind::NEW_TABLE, CREATE, name)];
     messages.push(remove(table));
     for kind in KINDS {
-        messages.extend(make(kind, table));
+        messages.extend(make(layout, kind, table));
     }
-    messages.extend(add(table, elements));
     messages
 }
 
-fn make(kind: Kind, table: &str) -> impl Iterator<Item = Message> {
+/// Makes a table where none stands; else nothing is done.
+pub(super) fn first(layout: Layout, table: &str) -> Vec<Message> {
+    let all = KINDS.into_iter().flat_map(|kind| make(layout, kind, table));
+    let mut messages: Vec<Message> = all.collect();
+    if let Some(table) = messages.first_mut() {
+        table.flags |= EXCLUSIVE;
+    }
+    messages
+}
+
+fn make(layout: Layout, kind: Kind, table: &str) -> impl Iterator<Item = Message> {
     const SET_ID: u16 = 10;
     let flags = if kind == Kind::Rule { CREATE | APPEND } else { CREATE };
-    (1..).zip(describe(kind, table)).map(move |(number, mut body)| {
+    (1..).zip(layout.describe(kind, table)).map(move |(number, mut body)| {
         if kind == Kind::Set {
             // Wanted for every set, used for those without a name.
             let mut writer = Writer::default();

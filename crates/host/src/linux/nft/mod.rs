@@ -1,13 +1,17 @@
-//! Kleene's own nftables table, written and read in this process.
+//! Kleene's own nftables tables, written and read in this process.
 //!
-//! The table guards the addresses of containers that stand on the host. It
+//! The one of the host, [`Table`], guards the addresses of containers that stand on the host. It
 //! outlives the daemon, and what guards an address stands before the address
 //! can be used and goes after it. Its rules never change; what changes are
 //! elements of its sets ([`Element`]), at a cost that does not depend on how
 //! many there are.
 //!
-//! `layout` says what the table is made of, `message` makes transactions of
-//! it, `socket` carries them out. Reading goes the same way back: the kernel
+//! The one of a view, [`Replies`], stands where a container has several
+//! addresses of a family, and has answers over UDP come from the one asked.
+//! Packets keep its maps.
+//!
+//! `layout`, `rule` and `replies` say what they are made of, `message` makes
+//! transactions of it, `socket` carries them out. Reading goes the same way back: the kernel
 //! lists what it has, `attributes::covers` compares it with the layout, and
 //! `element` reads what is in the sets.
 #![forbid(unsafe_code)]
@@ -16,6 +20,8 @@ mod attributes;
 mod element;
 mod layout;
 mod message;
+mod replies;
+mod rule;
 mod socket;
 
 use std::collections::BTreeSet;
@@ -26,7 +32,7 @@ use super::net::NetError;
 use super::net::wire::Frame;
 use attributes::{covers, values};
 use element::Set;
-use layout::{KINDS, Kind, TABLE, describe};
+use layout::{KINDS, Kind, Layout, TABLE};
 use message::{Message, Step};
 use socket::{Failure, Socket, TRIES, is_disturbed};
 
@@ -57,6 +63,14 @@ impl NftError {
     #[must_use]
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Failed { source, .. } if is_missing(source))
+    }
+
+    /// Whether this kernel does not know what a table is to be made of.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        const UNKNOWN: [Option<Errno>; 3] =
+            [Some(Errno::NOENT), Some(Errno::OPNOTSUPP), Some(Errno::PROTONOSUPPORT)];
+        matches!(self, Self::Failed { source, .. } if UNKNOWN.contains(&source.errno()))
     }
 }
 
@@ -172,11 +186,8 @@ impl Table {
     }
 
     fn look(&mut self) -> Result<Option<BTreeSet<Element>>, NetError> {
-        for kind in KINDS {
-            let listed = self.socket.ask(&Message::list_all(kind, &self.name))?;
-            if !is_whole(kind, &self.name, listed) {
-                return Ok(None);
-            }
+        if !looks_whole(&mut self.socket, Layout::Guards, &self.name)? {
+            return Ok(None);
         }
         let mut elements = BTreeSet::new();
         for set in Set::ALL {
@@ -186,6 +197,83 @@ impl Table {
             }
         }
         Ok(Some(elements))
+    }
+}
+
+/// The table of a view: UDP services on the wildcard answer from the address
+/// that was asked. It belongs to the network namespace of the thread that opened
+/// it, wherever it is used.
+#[derive(Debug)]
+pub struct Replies {
+    socket: Socket,
+}
+
+/// The name of a view's table.
+const REPLIES: &str = "kleene";
+
+impl Replies {
+    /// Opens a socket in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// When the kernel gives no socket.
+    pub fn open() -> Result<Self, NftError> {
+        match Socket::open() {
+            Ok(socket) => Ok(Self { socket }),
+            Err(source) => Err(failed(REPLIES, Failure { step: Step::Open, source })),
+        }
+    }
+
+    /// Makes the table, whatever stands there. It knows no client then.
+    ///
+    /// # Errors
+    /// When the kernel does not answer, or refuses: [`NftError::is_unknown`]
+    /// where it has no such expressions.
+    pub fn put(&mut self) -> Result<(), NftError> {
+        // Where there is none, nothing is deleted: what is, holds up whatever comes
+        // next in this namespace.
+        let made = match self.socket.transact(&message::first(Layout::Replies, REPLIES)) {
+            Err(failure) if failure.source.errno() == Some(Errno::EXIST) => {
+                self.socket.transact(&message::anew(Layout::Replies, REPLIES))
+            }
+            made => made,
+        };
+        made.map_err(|failure| failed(REPLIES, failure))
+    }
+
+    /// Removes the table. Gone already counts as done.
+    ///
+    /// # Errors
+    /// When the kernel does not answer, or refuses.
+    pub fn remove(&mut self) -> Result<(), NftError> {
+        match self.socket.transact(&[message::remove(REPLIES)]) {
+            Err(failure) if is_missing(&failure.source) => Ok(()),
+            outcome => outcome.map_err(|failure| failed(REPLIES, failure)),
+        }
+    }
+
+    /// Whether the table stands as we made it.
+    ///
+    /// # Errors
+    /// When the kernel does not answer, or refuses.
+    pub fn stands(&mut self) -> Result<bool, NftError> {
+        for _ in 1..TRIES {
+            match self.looks_whole() {
+                Err(error) if is_disturbed(&error) => {}
+                outcome => return outcome.map_err(Self::unread),
+            }
+        }
+        self.looks_whole().map_err(Self::unread)
+    }
+
+    fn looks_whole(&mut self) -> Result<bool, NetError> {
+        match looks_whole(&mut self.socket, Layout::Replies, REPLIES) {
+            Err(error) if is_missing(&error) => Ok(false),
+            outcome => outcome,
+        }
+    }
+
+    fn unread(source: NetError) -> NftError {
+        failed(REPLIES, Failure { step: Step::List, source })
     }
 }
 
@@ -203,8 +291,19 @@ fn failed(table: &str, Failure { step, source }: Failure) -> NftError {
     NftError::Failed { table: table.to_owned(), what: step.to_string(), source }
 }
 
+/// Whether a table is as we made it, without a look at elements.
+fn looks_whole(socket: &mut Socket, layout: Layout, table: &str) -> Result<bool, NetError> {
+    for kind in KINDS {
+        let listed = socket.ask(&Message::list_all(kind, table))?;
+        if !is_whole(layout, kind, table, listed) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Whether what the kernel listed of a kind is, in this table, what we made.
-fn is_whole(kind: Kind, table: &str, mut listed: Vec<Vec<u8>>) -> bool {
+fn is_whole(layout: Layout, kind: Kind, table: &str, mut listed: Vec<Vec<u8>>) -> bool {
     let name = [table.as_bytes(), &[0]].concat();
     listed.retain(|found| values(found, TABLE).eq([name.as_slice()]));
     // The kernel lists in the order of making, which differs when somebody
@@ -213,7 +312,7 @@ fn is_whole(kind: Kind, table: &str, mut listed: Vec<Vec<u8>>) -> bool {
         let order = |found| values(found, kind.order()).next();
         order(one.as_slice()).cmp(&order(other.as_slice()))
     });
-    let ours = describe(kind, table);
+    let ours = layout.describe(kind, table);
     listed.len() == ours.len() && listed.iter().zip(&ours).all(|(found, own)| covers(found, own))
 }
 
@@ -230,8 +329,11 @@ fn is_name(name: &str) -> bool {
 #[must_use]
 pub fn read_anything(bytes: &[u8]) -> usize {
     let elements = Set::ALL.iter().filter_map(|set| set.read(bytes)).map(|read| read.len());
-    let whole = KINDS.iter().filter(|kind| is_whole(**kind, "kleene", vec![bytes.to_vec()]));
-    elements.sum::<usize>() + whole.count()
+    let whole = |layout| {
+        let kinds = KINDS.iter();
+        kinds.filter(move |kind| is_whole(layout, **kind, "kleene", vec![bytes.to_vec()])).count()
+    };
+    elements.sum::<usize>() + whole(Layout::Guards) + whole(Layout::Replies)
 }
 
 #[cfg(test)]

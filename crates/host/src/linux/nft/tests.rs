@@ -61,7 +61,8 @@ fn elements_share_messages_as_far_as_attributes_hold_them() {
 #[test]
 fn no_bytes_make_reading_panic() {
     let elements: BTreeSet<_> = (0..3).map(guarded).chain(sources(3)).collect();
-    for body in bodies(&message::replace("kleene", &elements)) {
+    let replies = message::anew(Layout::Replies, "kleene");
+    for body in bodies(&[message::replace("kleene", &elements), replies].concat()) {
         for cut in 0..body.len() {
             let _ = read_anything(&body[..cut]);
         }
@@ -77,10 +78,12 @@ fn no_bytes_make_reading_panic() {
 
 #[test]
 fn what_we_describe_is_whole_and_anything_less_is_not() {
-    for kind in KINDS {
-        let all = describe(kind, "kleene");
+    let all = [Layout::Guards, Layout::Replies].map(|layout| KINDS.map(|kind| (layout, kind)));
+    for (layout, kind) in all.into_iter().flatten() {
+        let is_whole = |kind, table: &str, listed| is_whole(layout, kind, table, listed);
+        let all = layout.describe(kind, "kleene");
         assert!(is_whole(kind, "kleene", all.clone()));
-        let foreign = describe(kind, "other");
+        let foreign = layout.describe(kind, "other");
         assert!(is_whole(kind, "kleene", [all.clone(), foreign].concat()), "{kind:?}");
         assert!(!is_whole(kind, "kleene", [all.clone(), all.clone()].concat()), "{kind:?}");
         assert!(!is_whole(kind, "other", all.clone()), "{kind:?}");
