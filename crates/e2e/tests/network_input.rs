@@ -5,10 +5,14 @@
 
 mod common;
 
-use common::net::{Place, addresses_of, connect, create_network, endpoint_of, network, on};
-use common::{create, endpoint, links, with};
+use common::net::{
+    Place, addresses_of, all_answered, auto, connect, create_network, endpoint_of, network,
+    none_answered, on, start, tcp,
+};
+use common::{LIMIT, create, endpoint, links, with};
 use kleene_e2e::{OUTSIDE4, OUTSIDE6, Reply, WORLD4, WORLD6, World};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// Connects `it` with these addresses.
 fn ask(world: &World, network: &str, v4: &str, v6: &str) -> Reply {
@@ -284,4 +288,53 @@ fn names_are_told_apart() {
     assert_eq!(before.diff(&world.snapshot()), [""; 0]);
     // One more digit than the id has is a name like others.
     named(&format!("{id}0")).expect(201);
+}
+
+#[test]
+fn a_thousand_addresses_on_one_container() {
+    const NETWORKS: usize = 500;
+    let Some(world) = World::open("a_thousand_addresses_on_one_container") else { return };
+    let _kleened = world.start_kleened("");
+    let before = world.snapshot();
+    create(&world, "it", "ipnet");
+    for number in 0..NETWORKS {
+        let (name, high, low) = (format!("n-{number}"), number / 250, number % 250);
+        let subnets = json!({
+            "subnet": format!("10.{}.{low}.0/24", 100 + high), "subnet6": format!("fd00:{number:x}::/64"),
+        });
+        network(&world, &name, "loopback", &subnets);
+        // Half of them before it runs, and half while it does.
+        if number == NETWORKS / 2 {
+            start(&world, "it");
+        }
+        world.http("POST", "/networks/connect", Some(&auto("it", &name))).expect(204);
+    }
+    let seen = world.http("GET", "/containers/it/inspect", None).expect(200).json.clone();
+    let endpoints = seen["container_endpoints"].as_array().unwrap().clone();
+    let text = |one: &Value, key: &str| one[key].as_str().unwrap().to_owned();
+    let pair = |one: &Value| [text(one, "ip_address"), text(one, "ip_address6")];
+    let own: Vec<String> = endpoints.iter().flat_map(pair).collect();
+    assert_eq!(own.len(), 2 * NETWORKS);
+    let inside: BTreeSet<String> =
+        Place::In("it").links(&world).iter().flat_map(common::addresses).collect();
+    let wanted: BTreeSet<String> = own
+        .iter()
+        .map(|addr| format!("{addr}/{}", if addr.contains(':') { 128 } else { 32 }))
+        .chain(["::1/128".to_owned()])
+        .collect();
+    assert_eq!(inside, wanted);
+    let some: Vec<String> = own.iter().step_by(99).cloned().collect();
+    let serving = Place::In("it").serve(&world, &tcp(&some, 9000));
+    assert!(all_answered(&Place::Host.ask(&world, &tcp(&some, 9000))));
+    drop(serving);
+    world.http("POST", "/containers/it/stop?timeout=0", None).expect(200);
+    assert!(none_answered(&Place::Host.miss(&world, &tcp(&some, 9000))));
+    start(&world, "it");
+    let serving = Place::In("it").serve(&world, &tcp(&some, 9000));
+    assert!(all_answered(&Place::Host.ask(&world, &tcp(&some, 9000))));
+    drop(serving);
+    world.http("POST", "/containers/it/stop?timeout=0", None).expect(200);
+    world.http("DELETE", "/containers/it", None).expect(200);
+    world.http("POST", "/networks/prune", None).expect(200);
+    world.assert_back_to(&before, LIMIT);
 }

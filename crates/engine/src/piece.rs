@@ -187,6 +187,15 @@ impl Inside {
         }
     }
 
+    /// Where a route leads to.
+    #[must_use]
+    pub fn destination(&self) -> Option<IpNet> {
+        match self {
+            Self::Route { destination, .. } => Some(*destination),
+            _ => None,
+        }
+    }
+
     /// Whether `other` is put in the place of this: two routes to one
     /// destination.
     #[must_use]

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use kleene_model::{
-    Container, ContainerId, Driver, Endpoint, Family, LinkName, Network, NetworkType, RoutedCable,
+    Container, ContainerId, Driver, Endpoint, EndpointId, Family, LinkName, Network, NetworkType,
+    RoutedCable,
 };
 
 use crate::change::{Cable, CableUse, Change, Owner};
@@ -57,16 +58,20 @@ impl Planner<'_> {
         let id = container.id;
         // Mirrors follow the host, not us: before an address comes, that of its
         // interface may have gone with one of before, or not have come yet.
+        let new = desired.difference(&known).filter_map(|new| match new {
+            Inside::Address { link, .. } => Some(link),
+            _ => None,
+        });
+        let new: BTreeSet<&LinkName> = new.collect();
         let shown = |inside: &Inside| match inside {
-            Inside::Mirror { link } => !desired
-                .difference(&known)
-                .any(|new| matches!(new, Inside::Address { link: on, .. } if on == link)),
+            Inside::Mirror { link } => !new.contains(link),
             _ => true,
         };
         for inside in desired.iter().filter(|inside| !(known.contains(*inside) && shown(inside))) {
             changes.push(Change::PutInside { container: id, inside: inside.clone() });
         }
-        for inside in known.iter().rev().filter(|inside| is_surplus(inside, &desired)) {
+        let ways: BTreeSet<IpNet> = desired.iter().filter_map(Inside::destination).collect();
+        for inside in known.iter().rev().filter(|inside| is_surplus(inside, &desired, &ways)) {
             views.kept.push(Change::TakeInside { container: id, inside: inside.clone() });
         }
     }
@@ -126,7 +131,9 @@ impl Planner<'_> {
         if Family::BOTH.into_iter().any(|family| self.has_several(container, family)) {
             inside.insert(Inside::Replies);
         }
-        let anchors = Family::BOTH.iter().filter_map(|f| self.anchor(container, inner, *f));
+        let carriers = self.desired.carriers(container);
+        let anchor = |family| self.anchor(container, inner, family, *carriers.get(family));
+        let anchors = Family::BOTH.into_iter().filter_map(anchor);
         inside.extend(anchors.map(|addr| Inside::Address { link: inner.clone(), addr }));
         for endpoint in self.desired.endpoints_of(container) {
             let Some(network) = self.desired.network(endpoint.network) else { continue };
@@ -137,7 +144,7 @@ impl Planner<'_> {
             for (family, addr) in endpoint.address.present() {
                 inside.insert(Inside::Meet { link: inner.clone(), family });
                 inside.insert(Inside::Address { link: link.clone(), addr: *addr });
-                let out = self.default_route(endpoint, family);
+                let out = *carriers.get(family) == Some(endpoint.id);
                 let own = endpoint.options.mtu;
                 let uplink = least(own, self.actual.uplink(family).mtu);
                 let everywhere = out.then(|| (anywhere(family), uplink));
@@ -172,25 +179,24 @@ impl Planner<'_> {
     /// The address that stands on the inner end besides, where that end is the
     /// interface of no network: without any, the kernel would drop the ways out
     /// over it together with the last one that stood there.
-    fn anchor(&self, container: ContainerId, inner: &LinkName, family: Family) -> Option<IpAddr> {
+    fn anchor(
+        &self,
+        container: ContainerId,
+        inner: &LinkName,
+        family: Family,
+        carrier: Option<EndpointId>,
+    ) -> Option<IpAddr> {
         let on = |endpoint: &Endpoint| self.desired.network(endpoint.network);
         let mut endpoints = self.desired.endpoints_of(container);
         if endpoints.any(|e| on(e).is_some_and(|network| network.interface == *inner)) {
             return None;
         }
-        let mut endpoints = self.desired.endpoints_of(container);
-        let carries = endpoints.find(|endpoint| self.default_route(endpoint, family));
+        let carries = carrier.and_then(|id| self.desired.endpoint(id));
         let first = || {
             let mut endpoints = self.desired.endpoints_of(container);
             endpoints.find(|endpoint| endpoint.address.get(family).is_some())
         };
         carries.or_else(first).and_then(|endpoint| *endpoint.address.get(family))
-    }
-
-    /// Whether this endpoint carries its container's default route.
-    fn default_route(&self, endpoint: &Endpoint, family: Family) -> bool {
-        let carrier = self.desired.carrier(endpoint.container, family);
-        carrier.is_some_and(|carrier| carrier.id == endpoint.id)
     }
 
     /// What addresses stand on, kind by kind, so that each kind goes to the
@@ -311,10 +317,10 @@ fn anywhere(family: Family) -> IpNet {
 /// follows the host's links; the cable's own go with it; what leads answers does
 /// no harm, and taking it away holds up what comes next; a route to where another
 /// one leads is replaced.
-fn is_surplus(inside: &Inside, desired: &BTreeSet<Inside>) -> bool {
+fn is_surplus(inside: &Inside, desired: &BTreeSet<Inside>, ways: &BTreeSet<IpNet>) -> bool {
     match inside {
         Inside::Mirror { .. } | Inside::Up { .. } | Inside::Meet { .. } | Inside::Replies => false,
         Inside::Address { .. } => !desired.contains(inside),
-        Inside::Route { .. } => !desired.iter().any(|other| inside.gives_way_to(other)),
+        Inside::Route { destination, .. } => !ways.contains(destination),
     }
 }

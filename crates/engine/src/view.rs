@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use kleene_model::api;
 use kleene_model::{
-    Container, Driver, Dual, Endpoint, EndpointOptions, Execution, ExecutionState, Gateway, Image,
-    Nat, Network, Refusal,
+    Container, Driver, Dual, Endpoint, EndpointId, EndpointOptions, Execution, ExecutionState,
+    Gateway, Image, Nat, Network, Refusal,
 };
 
 use crate::health::Health;
@@ -30,7 +30,10 @@ pub fn network_inspect(state: &State, ident: &str) -> Result<api::NetworkInspect
     endpoints.sort_by_key(|endpoint| (endpoint.address.v4, endpoint.address.v6, endpoint.id));
     Ok(api::NetworkInspect {
         network: network(found),
-        network_endpoints: endpoints.into_iter().map(|e| endpoint(state, e)).collect(),
+        network_endpoints: endpoints
+            .into_iter()
+            .map(|e| endpoint(state, e, &state.carriers(e.container)))
+            .collect(),
         linked: found.linked.iter().map(|linked| linked.link.to_string()).collect(),
         health: health(state.health(found.id)),
     })
@@ -68,13 +71,15 @@ fn network(network: &Network) -> api::Network {
     }
 }
 
-fn endpoint(state: &State, endpoint: &Endpoint) -> api::EndPoint {
+fn endpoint(
+    state: &State,
+    endpoint: &Endpoint,
+    carriers: &Dual<Option<EndpointId>>,
+) -> api::EndPoint {
     let address = endpoint.address.map(|_, a| a.map(|a| a.to_string()).unwrap_or_default());
     let vnet = state.container(endpoint.container).is_some_and(|c| c.driver == Driver::Vnet);
     let EndpointOptions { mac, mtu, priority } = endpoint.options;
-    let carries = Dual::from_fn(|family| {
-        state.carrier(endpoint.container, family).is_some_and(|c| c.id == endpoint.id)
-    });
+    let carries = carriers.map(|_, carrier| carrier == Some(endpoint.id));
     api::EndPoint {
         id: endpoint.id.to_string(),
         network_id: endpoint.network.to_string(),
@@ -123,9 +128,11 @@ pub fn container_inspect(state: &State, ident: &str) -> Result<api::ContainerIns
         source: mount.source.clone(),
         read_only: mount.read_only,
     };
+    let carriers = state.carriers(found.id);
+    let endpoints = state.endpoints_of(found.id).map(|e| endpoint(state, e, &carriers));
     Ok(api::ContainerInspect {
         container: container(found),
-        container_endpoints: state.endpoints_of(found.id).map(|e| endpoint(state, e)).collect(),
+        container_endpoints: endpoints.collect(),
         container_mountpoints: found.mounts.iter().map(mount).collect(),
     })
 }

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use kleene_model::{
-    Borrowed, Container, ContainerId, Driver, Endpoint, Family, LinkName, Network, NetworkId,
-    NetworkType,
+    Borrowed, Container, ContainerId, Driver, Dual, Endpoint, EndpointId, Family, LinkName,
+    Network, NetworkId, NetworkType,
 };
 
 use crate::state::State;
@@ -84,6 +84,11 @@ impl State {
             });
             endpoint.address.get(family).is_some() && leads_out
         })
+    }
+
+    /// The endpoints that carry a container's default routes.
+    pub(crate) fn carriers(&self, id: ContainerId) -> Dual<Option<EndpointId>> {
+        Dual::from_fn(|family| self.carrier(id, family).map(|endpoint| endpoint.id))
     }
 
     /// Over which cable, to which gateway a `vnet` container's default route

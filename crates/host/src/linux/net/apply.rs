@@ -10,8 +10,6 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 use kleene_engine::change::{Cable, CableUse, Change, Owned};
 use kleene_engine::host::ApplyError;
@@ -20,12 +18,12 @@ use rustix::io::Errno;
 
 use super::LinuxHost;
 use super::error::{KernelError, NetError};
+use super::inner::Inner;
 use super::make::Made;
-use super::namespaces::visit;
 use super::request::{self, Request, Which};
 use super::request_route;
 use super::settings;
-use super::socket::Socket;
+use super::sweep;
 use crate::linux::nft::Element;
 
 /// Carries changes out, in order.
@@ -37,6 +35,7 @@ pub(super) fn apply(host: &mut LinuxHost, changes: &[Change]) -> Result<(), Appl
         space: Space::Host,
         elements: Vec::new(),
         inner: HashMap::new(),
+        leaving: Vec::new(),
         raised: Vec::new(),
         answered: Vec::new(),
         changing: Vec::new(),
@@ -80,21 +79,6 @@ struct Queued<'a> {
     tolerates: &'static [Errno],
 }
 
-/// What is known of a container's namespace while a batch is applied.
-#[derive(Default)]
-pub(super) struct Inner {
-    pub(super) socket: Option<(Arc<OwnedFd>, Socket)>,
-    pub(super) indexes: HashMap<LinkName, u32>,
-    /// Ends of new cables that want their settings, and the changes that made them.
-    pub(super) raw: Vec<(usize, LinkName)>,
-}
-
-impl Inner {
-    pub(super) fn socket(&mut self) -> Option<&mut Socket> {
-        self.socket.as_mut().map(|(_, socket)| socket)
-    }
-}
-
 /// A batch of changes on its way.
 pub(super) struct Run<'h, 'c> {
     pub(super) host: &'h mut LinuxHost,
@@ -104,6 +88,8 @@ pub(super) struct Run<'h, 'c> {
     /// change, and whether they are added.
     pub(super) elements: Vec<(usize, bool, Element)>,
     pub(super) inner: HashMap<ContainerId, Inner>,
+    /// Links that are about to be deleted: of which change, and their indexes.
+    leaving: Vec<(usize, &'c Owned, u32)>,
     /// Containers' ends of cables that were raised, and the changes that did it.
     pub(super) raised: Vec<(usize, ContainerId, u32)>,
     /// Addresses that the host answers for from now on, and on which links.
@@ -118,9 +104,13 @@ impl<'c> Run<'_, 'c> {
     fn all(&mut self, changes: &'c [Change]) -> Result<(), Failure> {
         for (at, change) in changes.iter().enumerate() {
             self.current = at;
+            if !matches!(change, Change::RemoveLink { .. }) {
+                self.flush_leaving()?;
+            }
             self.step(change)?;
         }
         self.flush()?;
+        self.flush_leaving()?;
         let unsettled: Vec<ContainerId> = self
             .inner
             .iter()
@@ -170,7 +160,11 @@ impl<'c> Run<'_, 'c> {
             }
             Change::Unplug { link, bridge } => self.unplug(link, bridge),
             Change::RemoveLink { link } => {
-                self.take_away(link, |index| vec![request::delete_link(index)])
+                if let Some(index) = self.owned(link)? {
+                    self.leaving.push((self.current, link, index));
+                }
+                self.host.indexes.remove(link.link());
+                Ok(())
             }
             // Down first: a port that leaves its bridge while it is up talks to
             // the host itself.
@@ -256,6 +250,19 @@ impl<'c> Run<'_, 'c> {
             queued.shows = Some((index, addr));
         }
         Ok(())
+    }
+
+    /// Makes the links that wait to be made.
+    pub(super) fn flush_made(&mut self) -> Result<(), Failure> {
+        let waits = self.queue.last().is_some_and(|last| last.makes.is_some());
+        if waits { self.flush() } else { Ok(()) }
+    }
+
+    /// Sends the addresses that wait to be set. To set one has a second step,
+    /// which waits for the kernel, and must not find it gone again.
+    pub(super) fn flush_shown(&mut self) -> Result<(), Failure> {
+        let waits = self.queue.iter().any(|queued| queued.shows.is_some());
+        if waits { self.flush() } else { Ok(()) }
     }
 
     fn make(&mut self, made: Made<'c>) -> Result<(), Failure> {
@@ -378,6 +385,21 @@ impl Run<'_, '_> {
         Ok(Some(found.index))
     }
 
+    /// Deletes the links that wait for it, at once: the kernel takes its time for
+    /// each deletion, however many there are in one.
+    fn flush_leaving(&mut self) -> Result<(), Failure> {
+        let leaving = std::mem::take(&mut self.leaving);
+        let Some((at, ..)) = leaving.first() else { return Ok(()) };
+        let doomed: Vec<(&Owned, u32)> =
+            leaving.iter().map(|(_, owned, index)| (*owned, *index)).collect();
+        let failed = |error| Failure::new(*at, error);
+        match sweep::delete(&mut self.host.socket, &doomed, sweep::is_marked) {
+            Ok(None) => Ok(()),
+            Ok(Some(refused)) => Err(failed(refused)),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
     fn take_away(
         &mut self,
         owned: &Owned,
@@ -389,58 +411,6 @@ impl Run<'_, '_> {
         for request in found.map(requests).unwrap_or_default() {
             self.push_or(Space::Host, request, &[Errno::NODEV])?;
         }
-        Ok(())
-    }
-}
-
-// Inside containers.
-impl Run<'_, '_> {
-    pub(super) fn inner_index(
-        &mut self,
-        container: ContainerId,
-        link: &LinkName,
-    ) -> Result<u32, Failure> {
-        // A cable that waits to be made is made before anyone looks for it.
-        if self.queue.last().is_some_and(|last| last.makes.is_some()) {
-            self.flush()?;
-        }
-        let known = self.inner.get(&container).and_then(|inner| inner.indexes.get(link));
-        if let Some(index) = known {
-            return Ok(*index);
-        }
-        let found = self.inner_socket(container)?.link(Which::Name(link));
-        let Some(found) = self.fail(found)? else {
-            return Err(self.failure(NetError::NoLink(link.clone())));
-        };
-        let inner = self.inner.entry(container).or_default();
-        inner.indexes.insert(link.clone(), found.index);
-        Ok(found.index)
-    }
-
-    /// The socket in a container, opened where it is missing.
-    pub(super) fn inner_socket(&mut self, container: ContainerId) -> Result<&mut Socket, Failure> {
-        let ready = |inner: &Inner| inner.socket.is_some() && inner.raw.is_empty();
-        if !self.inner.get(&container).is_some_and(ready) {
-            self.settle(container)?;
-        }
-        let socket = self.inner.get_mut(&container).and_then(Inner::socket);
-        socket.ok_or(Failure { at: self.current, error: NetError::NoNamespace(container) })
-    }
-
-    /// Enters a container: its cables get their settings, we get a socket.
-    fn settle(&mut self, container: ContainerId) -> Result<(), Failure> {
-        let netns = self.fail(self.host.namespaces.get(container))?;
-        let raw = self.inner.entry(container).or_default().raw.clone();
-        let at = raw.first().map_or(self.current, |(at, _)| *at);
-        let links: Vec<LinkName> = raw.into_iter().map(|(_, link)| link).collect();
-        let kept = self.host.namespaces.take_socket(container).filter(|_| links.is_empty());
-        let socket = match kept {
-            Some(socket) => socket,
-            None => visit(&netns, &links).map_err(|error| Failure { at, error })?,
-        };
-        let inner = self.inner.entry(container).or_default();
-        inner.raw.clear();
-        inner.socket = Some((netns, socket));
         Ok(())
     }
 }

@@ -123,7 +123,7 @@ impl Run<'_, '_> {
         link: &LinkName,
     ) -> Result<Option<u32>, Failure> {
         self.inner_socket(container)?;
-        let socket = self.inner.get_mut(&container).and_then(super::apply::Inner::socket);
+        let socket = self.inner.get_mut(&container).and_then(super::inner::Inner::socket);
         let shown = match socket {
             Some(socket) => view::show(&mut self.host.socket, socket, link),
             None => Err(NetError::NoNamespace(container)),

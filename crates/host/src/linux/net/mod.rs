@@ -14,6 +14,7 @@ mod answers;
 mod apply;
 pub(in crate::linux) mod channel;
 pub(in crate::linux) mod error;
+mod inner;
 mod inside;
 pub(in crate::linux) mod listen;
 mod make;

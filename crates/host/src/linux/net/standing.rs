@@ -73,6 +73,7 @@ impl Run<'_, '_> {
             },
             Piece::Show { link, addr } => match self.index_if_there(link)? {
                 Some(index) => {
+                    self.flush_shown()?;
                     let net = ipnet::IpNet::from(*addr);
                     self.push_or(Space::Host, request::remove_address(index, net), GONE)
                 }

@@ -1,6 +1,6 @@
 //! Deletes cables that are out of use, in the background.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
@@ -90,13 +90,7 @@ fn round<'a>(socket: &mut Socket, links: &[&'a Owned]) -> Result<Round<'a>, NetE
     }
     match doomed.as_slice() {
         [] => {}
-        [(_, index)] => round.refused = one_by_one(socket, [*index])?,
-        several => {
-            if !as_group(socket, several)? {
-                let indexes = several.iter().map(|(_, index)| *index);
-                round.refused = one_by_one(socket, indexes)?;
-            }
-        }
+        doomed => round.refused = delete(socket, doomed, is_retired)?,
     }
     for (owned, index) in doomed {
         if socket.link(Which::Index(index))?.is_none() {
@@ -108,7 +102,21 @@ fn round<'a>(socket: &mut Socket, links: &[&'a Owned]) -> Result<Round<'a>, NetE
     Ok(round)
 }
 
-fn is_marked(found: &LinkRecord, owned: &Owned) -> bool {
+/// Deletes links, several of them at once. They are looked at before, whether
+/// they are still `meant`. The first refusal, which keeps none of the others from
+/// being carried out; one that is gone is none.
+pub(super) fn delete(
+    socket: &mut Socket,
+    doomed: &[(&Owned, u32)],
+    meant: fn(&LinkRecord, &Owned) -> bool,
+) -> Result<Option<NetError>, NetError> {
+    if doomed.len() > 1 && as_group(socket, doomed, meant)? {
+        return Ok(None);
+    }
+    one_by_one(socket, doomed.iter().map(|(_, index)| *index))
+}
+
+pub(super) fn is_marked(found: &LinkRecord, owned: &Owned) -> bool {
     found.alias.as_deref() == Some(owned.mark().to_string().as_str())
 }
 
@@ -119,7 +127,11 @@ fn is_retired(found: &LinkRecord, owned: &Owned) -> bool {
 /// Deletes links as one group: the kernel waits once, not once for each.
 /// `false` when the group was not ours alone, in which case nothing is
 /// deleted, or when the kernel refused.
-fn as_group(socket: &mut Socket, doomed: &[(&Owned, u32)]) -> Result<bool, NetError> {
+fn as_group(
+    socket: &mut Socket,
+    doomed: &[(&Owned, u32)],
+    meant: fn(&LinkRecord, &Owned) -> bool,
+) -> Result<bool, NetError> {
     let groups: BTreeSet<u32> = socket.links()?.iter().map(|link| link.group).collect();
     let Some(group) = free_group(&groups) else { return Ok(false) };
     let joins: Vec<Request> =
@@ -130,10 +142,11 @@ fn as_group(socket: &mut Socket, doomed: &[(&Owned, u32)]) -> Result<bool, NetEr
     // Looked at again: the kernel deletes whatever is in the group.
     let members: Vec<LinkRecord> =
         socket.links()?.into_iter().filter(|link| link.group == group).collect();
-    let meant = |link: &LinkRecord| {
-        doomed.iter().any(|(owned, index)| *index == link.index && is_retired(link, owned))
-    };
-    if !members.iter().all(meant) {
+    let known: HashMap<u32, &Owned> =
+        doomed.iter().map(|(owned, index)| (*index, *owned)).collect();
+    let is_meant =
+        |link: &LinkRecord| known.get(&link.index).is_some_and(|owned| meant(link, owned));
+    if !members.iter().all(is_meant) {
         return Ok(false);
     }
     Ok(all_or_gone(socket, &[request::delete_group(group)])?.is_none())
