@@ -8,7 +8,6 @@ mod common;
 use common::websocket::{BINARY, CLOSE, Frame, PING, Socket, config, exec, state};
 use common::{LIMIT, sleeper};
 use kleene_e2e::World;
-use std::time::{Duration, Instant};
 
 #[test]
 fn a_half_frame_is_no_input_and_ends_with_its_client() {
@@ -140,8 +139,8 @@ fn who_never_answers_the_close_is_left() {
     assert_eq!(socket.next(), Frame::End);
     // Nor does one that waits for nothing delay the daemon's end.
     let idle = Socket::open(&world);
-    let began = Instant::now();
     kleened.stop().ok();
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let log = world.read("/run/kleened.log").unwrap();
+    assert!(log.contains("kleened has ended") && !log.contains("did not end in time"), "{log}");
     drop(idle);
 }
