@@ -5,11 +5,16 @@
 
 mod common;
 
+use common::net::{
+    INNER, Place, addresses_of, all_answered, auto, both as on_both, endpoint_of, member, network,
+};
 use common::{
     LIMIT, cables, create, endpoint, is_running, processes, said, sleeper, wait_running, web,
 };
 use kleene_e2e::{Output, Reply, World};
+use serde_json::json;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Runs both at once.
 fn both<A: Send, B: Send>(
@@ -142,4 +147,56 @@ fn two_stops_and_two_starts() {
     world.klee(["stop", "twice"]);
     world.wait_until(LIMIT, "its end", || !is_running(&world, "twice"));
     world.klee(["rmc", "twice"]).ok();
+}
+
+#[test]
+fn an_interface_may_vanish_in_the_middle_of_a_connect() {
+    let Some(world) = World::open("an_interface_may_vanish_in_the_middle_of_a_connect") else {
+        return;
+    };
+    let _kleened = world.start_kleened("");
+    network(&world, INNER, "loopback", &json!({"subnet": "10.1.0.0/24", "subnet6": "fd00:1::/64"}));
+    member(&world, "it", "ipnet", &[INNER]);
+    let own = addresses_of(&world, "it", INNER);
+    let _serving = Place::In("it").serve(&world, &on_both(&own, 9000));
+    let before = (world.snapshot(), world.settings());
+    let (mut joined, mut refused) = (0, 0);
+    for _ in 0..10 {
+        let plug = "ip link add port0 type veth peer name port1; ip link set port0 up; \
+             ip link set port1 up; ip addr add 10.7.0.1/24 dev port0";
+        world.run(["sh", "-c", plug]).ok();
+        let subnets =
+            json!({"interface": "port0", "subnet": "10.7.0.64/26", "subnet6": "fd00:7::/64"});
+        network(&world, "port", "custom", &subnets);
+        let gone = AtomicBool::new(false);
+        let visits = || {
+            // Until it is gone and that was said.
+            let was = refused;
+            while !gone.load(Ordering::Relaxed) || refused == was {
+                let reply = world.http("POST", "/networks/connect", Some(&auto("it", "port")));
+                if reply.status < 300 {
+                    joined += 1;
+                    let path = "/networks/port/disconnect/it";
+                    world.http("POST", path, None).expect(204);
+                } else {
+                    refused += 1;
+                    let why = reply.message();
+                    assert!(why.contains("port0") || why.contains("No such device"), "{why}");
+                    assert!(endpoint_of(&world, "it", "port").is_none(), "half made: {why}");
+                }
+            }
+        };
+        let unplug = || {
+            world.run(["ip", "link", "del", "port0"]).ok();
+            gone.store(true, Ordering::Relaxed);
+        };
+        both(visits, unplug);
+        // Its other network was never touched.
+        assert!(all_answered(&Place::Host.ask(&world, &on_both(&own, 9000))));
+        world.http("DELETE", "/networks/port", None).expect(200);
+        world.assert_back_to(&before.0, LIMIT);
+        assert_eq!(world.settings(), before.1);
+    }
+    println!("joined {joined} times, refused {refused} times");
+    assert!(joined > 0 && refused > 0, "{joined} and {refused}");
 }

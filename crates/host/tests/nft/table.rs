@@ -2,6 +2,7 @@
 //! others are noticed.
 
 use std::collections::BTreeSet;
+use std::sync::mpsc;
 
 use kleene_host::linux::net::NetError;
 use kleene_host::linux::nft::{NftError, Table};
@@ -206,15 +207,22 @@ fn elements_of_others_are_seen() {
 
 #[test]
 fn a_list_is_of_one_moment() {
+    const ROUNDS: usize = 20;
     world(|| {
         let states = [one_each(), these(&[guarded("10.0.0.9"), routed("epair9a")])];
         let (mut writer, mut reader) = (table(), table());
         must(writer.replace(&states[0]));
-        let mut lists = 0;
+        let (mut lists, (tell, told)) = (0, mpsc::channel());
         std::thread::scope(|scope| {
             let replacing = scope.spawn(|| {
-                for number in 1..400 {
+                let told = told;
+                for number in 1..=20 * ROUNDS {
                     must(writer.replace(&states[number % 2]));
+                    // Now and then it is quiet until somebody has read.
+                    if number % 20 == 0 {
+                        while told.try_recv().is_ok() {}
+                        told.recv().expect("a list");
+                    }
                 }
             });
             while !replacing.is_finished() {
@@ -222,6 +230,8 @@ fn a_list_is_of_one_moment() {
                     Ok(seen) => {
                         assert!(seen.is_some_and(|seen| states.contains(&seen)));
                         lists += 1;
+                        // Nobody listens any more at the end.
+                        let _ = tell.send(());
                     }
                     // Replaced each time that it was read.
                     Err(error) => assert!(matches!(
@@ -231,8 +241,8 @@ fn a_list_is_of_one_moment() {
                 }
             }
         });
-        println!("{lists} lists while the table was replaced 399 times");
-        assert!(lists > 0, "none was read");
-        assert_eq!(must(reader.list()).as_ref(), Some(&states[1]));
+        println!("{lists} lists while the table was replaced {} times", 20 * ROUNDS);
+        assert!(lists >= ROUNDS, "only {lists}");
+        assert_eq!(must(reader.list()).as_ref(), Some(&states[0]));
     });
 }

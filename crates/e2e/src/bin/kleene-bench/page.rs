@@ -113,7 +113,8 @@ impl Page {
         self.say(&format!("## {title}\n"));
         self.say(&format!(
             "One TCP connection, and connections made and served one after another; medians of {} \
-             rounds in turns.\n",
+             rounds in turns. A client in a container passes its seccomp filter with every system \
+             call, which connections feel and streams do not.\n",
             numbers["rounds"]
         ));
         self.say("| | Gbit/s | connections/s | beside | stream | connections | budget |");
