@@ -87,6 +87,11 @@ impl Link {
         &self.addresses
     }
 
+    /// Whether an address stands on it, with whatever prefix.
+    pub(crate) fn has(&self, addr: IpAddr) -> bool {
+        self.addresses.iter().any(|net| net.addr() == addr)
+    }
+
     /// The mark it carries, of this daemon or another.
     #[must_use]
     pub fn mark(&self) -> Option<&Mark> {

@@ -1,7 +1,7 @@
 //! The verbs of endpoints, for containers that are stopped and that run. Each
 //! reads the same: look up, permit, reserve, commit.
 
-use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use kleene_model::addr::AddressRequest;
@@ -13,7 +13,7 @@ use kleene_model::{
 
 use crate::command::Outcome;
 use crate::engine::{Engine, Given};
-use crate::host::Host;
+use crate::host::{Host, HostError};
 use crate::ipam;
 use crate::lookup;
 use crate::networks::host_refused;
@@ -40,27 +40,14 @@ impl<H: Host, S: Store> Engine<H, S> {
             v4: AddressRequest::parse(Family::V4, ip_address)?,
             v6: AddressRequest::parse(Family::V6, ip_address6)?,
         };
-        let busy = match network.kind {
-            NetworkType::Custom => {
-                self.host.neighbours(&network.interface).map_err(|err| host_refused(&err))?
-            }
-            NetworkType::Loopback | NetworkType::Bridge => BTreeSet::new(),
-        };
-        let reserve = |state: &State| {
-            let mut next = state.clone();
-            let address = Dual::try_from_fn(|family| {
-                ipam::reserve(&mut next, &network, family, *request.get(family), &busy)
-            });
-            address.map(|address| (next, address))
-        };
-        let (mut next, address) = reserve(&self.state)?;
+        let (mut next, address) = self.reserve(&network, &request)?;
         let priority = priority.unwrap_or(0);
         let options =
             EndpointOptions::parse(container.driver, &address, mac.as_deref(), *mtu, priority)?;
         if container.run.has_network() {
             let borrowed = self.borrow_for(&container, &[(network.id, address)]);
             borrowed.inspect_err(|_| self.forget_borrowed(network.id))?;
-            (next, _) = reserve(&self.state)?;
+            (next, _) = self.reserve(&network, &request)?;
         }
         let order = next.endpoints_of(container.id).map(|e| e.order + 1).max().unwrap_or(0);
         let id = given.endpoint_id(&next);
@@ -77,12 +64,41 @@ impl<H: Host, S: Store> Engine<H, S> {
             self.plug_live(&mut next, &container, id);
         }
         let connected = self.commit(next, Durability::Process);
-        if connected.is_err() {
+        if let Err(refused) = connected {
             // Its endpoint is not there to lead to it.
             self.forget_borrowed(network.id);
             self.give_back(container.id);
+            // It was looked at again: what the kernel said is what follows.
+            let vanished = self.actual.link(&network.interface).is_none();
+            let name = network.interface.to_string();
+            return Err(if vanished { Refusal::NoSuchInterface { name } } else { refused });
         }
-        connected.map(|()| Outcome::Done)
+        Ok(Outcome::Done)
+    }
+
+    /// The state in which the addresses of a new endpoint are taken.
+    fn reserve(
+        &mut self,
+        network: &Network,
+        request: &Dual<AddressRequest>,
+    ) -> Result<(State, Dual<Option<IpAddr>>), Refusal> {
+        let refused = |err: HostError| host_refused(&err);
+        let wire = match network.kind {
+            NetworkType::Custom => Some(self.host.neighbours(&network.interface).map_err(refused)?),
+            NetworkType::Loopback | NetworkType::Bridge => None,
+        };
+        // The host answers on what stands on links that are up.
+        let seen = |addr| self.actual.links().any(|link| !link.is_up() && link.has(addr));
+        let mut busy = |addr: IpAddr| match &wire {
+            Some(wire) if wire.contains(&addr) || seen(addr) => Ok(true),
+            Some(_) => self.host.has_address(addr).map_err(refused),
+            None => Ok(false),
+        };
+        let mut next = self.state.clone();
+        let address = Dual::try_from_fn(|family| {
+            ipam::reserve(&mut next, network, family, *request.get(family), &mut busy)
+        });
+        address.map(|address| (next, address))
     }
 
     /// What an endpoint of a running container needs at once.

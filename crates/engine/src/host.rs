@@ -88,6 +88,12 @@ pub trait Host {
     /// When the kernel does not answer.
     fn neighbours(&mut self, link: &LinkName) -> Result<BTreeSet<IpAddr>, HostError>;
 
+    /// Whether the host itself answers on an address.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    fn has_address(&mut self, addr: IpAddr) -> Result<bool, HostError>;
+
     /// Carries changes out, in order.
     ///
     /// # Errors

@@ -1,6 +1,5 @@
 //! Which address an endpoint gets.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use kleene_model::addr::{AddressRequest, number};
@@ -8,18 +7,21 @@ use kleene_model::{Family, Network, NetworkType, Refusal, Subnet};
 
 use crate::state::State;
 
+/// Whether somebody else uses an address on a network's wire.
+pub(crate) type Busy<'a> = &'a mut dyn FnMut(IpAddr) -> Result<bool, Refusal>;
+
 /// Chooses the address of one family for a new endpoint of `network`, and
-/// reserves it in `state`. `busy` are addresses that others use on the network's
-/// wire: they are not given out, and may be free another time.
+/// reserves it in `state`. `busy` tells of addresses that others use on the
+/// network's wire: they are not given out, and may be free another time.
 ///
 /// # Errors
-/// MODEL's refusals: no subnet, outside, taken, full.
+/// No subnet, outside, taken, full; and what `busy` says.
 pub(crate) fn reserve(
     state: &mut State,
     network: &Network,
     family: Family,
     request: AddressRequest,
-    busy: &BTreeSet<IpAddr>,
+    busy: Busy<'_>,
 ) -> Result<Option<IpAddr>, Refusal> {
     let subnet = *network.subnet.get(family);
     match (request, subnet) {
@@ -56,14 +58,15 @@ fn lowest_free(
     state: &mut State,
     network: &Network,
     subnet: Subnet,
-    busy: &BTreeSet<IpAddr>,
+    busy: Busy<'_>,
 ) -> Result<IpAddr, Refusal> {
     let family = subnet.family();
     let usable = |n: u128| reserved_as(network, subnet, family.address(n)).is_none();
-    let busy: BTreeSet<u128> = busy.iter().map(|addr| number(*addr)).collect();
     state
         .addresses(network.id, family)
-        .take_lowest_but(number(subnet.network()), number(subnet.last()), usable, &busy)
+        .take_lowest_but(number(subnet.network()), number(subnet.last()), usable, |n| {
+            busy(family.address(n))
+        })?
         .map(|n| family.address(n))
         .ok_or(Refusal::NetworkFull { family })
 }
@@ -73,7 +76,7 @@ fn given(
     network: &Network,
     subnet: Subnet,
     addr: IpAddr,
-    busy: &BTreeSet<IpAddr>,
+    busy: Busy<'_>,
 ) -> Result<IpAddr, Refusal> {
     if !subnet.contains(addr) {
         return Err(Refusal::AddressOutside { addr, subnet: subnet.net() });
@@ -81,7 +84,7 @@ fn given(
     if let Some(holder) = reserved_as(network, subnet, addr) {
         return Err(Refusal::AddressTaken { addr, holder: holder.to_owned() });
     }
-    if busy.contains(&addr) {
+    if busy(addr)? {
         let holder = format!("used by the host or a neighbour on {}", network.interface);
         return Err(Refusal::AddressTaken { addr, holder });
     }

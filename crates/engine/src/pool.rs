@@ -1,7 +1,7 @@
 //! Numbers that are handed out lowest first, at a cost that does not grow
 //! with how many are in use.
 
-use std::collections::BTreeSet;
+use std::convert::Infallible;
 
 use imbl::OrdSet;
 
@@ -45,33 +45,38 @@ impl Pool {
         last: u128,
         usable: impl Fn(u128) -> bool,
     ) -> Option<u128> {
-        self.take_lowest_but(first, last, usable, &BTreeSet::new())
+        let nobody = |_| Ok::<_, Infallible>(false);
+        self.take_lowest_but(first, last, usable, nobody).unwrap_or_else(|never| match never {})
     }
 
-    /// The same without the numbers in `busy`, which are offered again another
-    /// time.
-    pub fn take_lowest_but(
+    /// The same without numbers that are `busy`, which are offered again another
+    /// time. Of those only that are free it is asked.
+    ///
+    /// # Errors
+    /// Where it cannot be told whether one is busy.
+    pub fn take_lowest_but<E>(
         &mut self,
         first: u128,
         last: u128,
         usable: impl Fn(u128) -> bool,
-        busy: &BTreeSet<u128>,
-    ) -> Option<u128> {
+        mut busy: impl FnMut(u128) -> Result<bool, E>,
+    ) -> Result<Option<u128>, E> {
         let mut candidate = self.floor.max(first);
         let mut passed_over = None;
         while candidate <= last {
             if usable(candidate) && !self.contains(candidate) {
-                if busy.contains(&candidate) {
+                if busy(candidate)? {
                     passed_over.get_or_insert(candidate);
                 } else {
                     self.take(candidate);
                     self.floor = passed_over.unwrap_or(candidate.saturating_add(1));
-                    return Some(candidate);
+                    return Ok(Some(candidate));
                 }
             }
-            candidate = candidate.checked_add(1)?;
+            let Some(next) = candidate.checked_add(1) else { break };
+            candidate = next;
         }
-        None
+        Ok(None)
     }
 }
 
@@ -99,10 +104,11 @@ mod tests {
     #[test]
     fn busy_numbers_are_offered_again() {
         let mut pool = Pool::default();
-        let busy = BTreeSet::from([1, 3]);
+        let busy = |n| if n == 99 { Err("asked in vain") } else { Ok(n == 1 || n == 3) };
         let all = |_| true;
-        assert_eq!(pool.take_lowest_but(1, 9, all, &busy), Some(2));
-        assert_eq!(pool.take_lowest_but(1, 9, all, &busy), Some(4));
+        assert_eq!(pool.take_lowest_but(1, 9, all, busy), Ok(Some(2)));
+        assert_eq!(pool.take_lowest_but(1, 9, all, busy), Ok(Some(4)));
+        assert_eq!(pool.take_lowest_but(99, 99, all, busy), Err("asked in vain"));
         assert_eq!(pool.take_lowest(1, 9, all), Some(1));
         assert_eq!(pool.take_lowest(1, 9, all), Some(3));
         assert_eq!(pool.take_lowest(1, 9, all), Some(5));

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ipnet::IpNet;
 use kleene_model::{Borrowed, ContainerId, Family, InstanceName, LinkName, NetworkType};
 
 use super::faults::{Fault, Step, Times};
@@ -285,9 +284,13 @@ impl Host for FakeHost {
 
     fn neighbours(&mut self, link: &LinkName) -> Result<BTreeSet<IpAddr>, HostError> {
         let inner = self.lock();
-        let own = inner.kernel.links.values().flat_map(|link| &link.addresses).map(IpNet::addr);
-        let others = inner.kernel.neighbours.get(link).into_iter().flatten().copied();
-        Ok(own.chain(others).collect())
+        Ok(inner.kernel.neighbours.get(link).cloned().unwrap_or_default())
+    }
+
+    fn has_address(&mut self, addr: IpAddr) -> Result<bool, HostError> {
+        let inner = self.lock();
+        let mut own = inner.kernel.links.values().flat_map(|link| &link.addresses);
+        Ok(own.any(|net| net.addr() == addr))
     }
 
     fn routes(&mut self) -> Result<Vec<HostRoute>, HostError> {

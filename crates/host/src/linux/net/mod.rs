@@ -132,6 +132,11 @@ impl Host for LinuxHost {
         observe::neighbours(&mut self.socket, link).map_err(error::host("list the neighbours"))
     }
 
+    fn has_address(&mut self, addr: IpAddr) -> Result<bool, HostError> {
+        let way = self.socket.way_to(addr).map_err(error::host("look for an address"))?;
+        Ok(way.is_some_and(|way| way.kind == wire::RouteKind::Local))
+    }
+
     fn routes(&mut self) -> Result<Vec<HostRoute>, HostError> {
         observe::routes(&mut self.socket, &self.instance)
     }

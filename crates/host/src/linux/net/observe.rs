@@ -73,21 +73,18 @@ fn kind(record: &LinkRecord) -> LinkKind {
     }
 }
 
-/// The addresses that somebody uses on the wire of an interface: the host itself
-/// on any of its own, and those that it has heard of there.
+/// The addresses that the host has heard of on the wire of an interface.
 pub(super) fn neighbours(
     socket: &mut Socket,
     link: &LinkName,
 ) -> Result<BTreeSet<IpAddr>, NetError> {
-    let own = socket.addresses()?;
-    let own = own.iter().filter(|record| record.protocol != PROTOCOL);
-    let mut busy: BTreeSet<IpAddr> = own.map(|record| record.addr.addr()).collect();
+    let mut busy = BTreeSet::new();
     let Some(index) = socket.link(Which::Name(link))?.map(|link| link.index) else {
         return Ok(busy);
     };
     for family in Family::BOTH {
-        let known = socket.neighbours(family, false)?.into_iter();
-        busy.extend(known.filter(|n| n.index == index && n.known).map(|n| n.addr));
+        let known = socket.neighbours_on(index, family)?.into_iter();
+        busy.extend(known.filter(|n| n.known).map(|n| n.addr));
     }
     Ok(busy)
 }

@@ -196,6 +196,14 @@ fn neighbour(index: u32, addr: IpAddr) -> NeighbourMessage {
     message
 }
 
+/// Asks for the neighbours of a family that are known on a link.
+pub(super) fn list_neighbours_on(index: u32, of: Family) -> Request {
+    let mut message = NeighbourMessage::default();
+    message.header.family = family(of);
+    message.attributes.push(NeighbourAttribute::IfIndex(index));
+    Request::new(Route::GetNeighbour(message), LIST)
+}
+
 /// Asks whether the host answers for an address on a link.
 pub(super) fn get_answer(index: u32, addr: IpAddr) -> Request {
     let mut message = NeighbourMessage::default();

@@ -174,6 +174,20 @@ impl Socket {
         }
     }
 
+    /// The neighbours of a family that are known on a link. Only those: a kernel
+    /// that does not filter lists all.
+    pub(super) fn neighbours_on(
+        &mut self,
+        index: u32,
+        family: Family,
+    ) -> Result<Vec<NeighbourRecord>, NetError> {
+        let request = request_route::list_neighbours_on(index, family);
+        let mut list = self.list(&request, kind::NEIGHBOUR, wire::neighbour)?;
+        let of = |record: &NeighbourRecord| Family::of(record.addr) == family;
+        list.retain(|record| !record.proxy && record.index == index && of(record));
+        Ok(list)
+    }
+
     /// The way to an address, or `None` where there is none.
     pub(super) fn way_to(&mut self, to: IpAddr) -> Result<Option<RouteRecord>, NetError> {
         /// Nothing leads there, or an unreachable, prohibited or black hole does.
