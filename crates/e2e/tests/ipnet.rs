@@ -285,3 +285,22 @@ fn a_disabled_container_reaches_nothing() {
         named(&Place::In("none").links(&world)) == named(&Place::Host.links(&world))
     });
 }
+
+#[test]
+fn to_the_host_goes_what_the_cable_takes() {
+    let Some(world) = World::open("to_the_host_goes_what_the_cable_takes") else { return };
+    let _kleened = world.start_kleened("");
+    ground(&world);
+    for (name, network) in [("inner", INNER), ("web", WEB), ("wire", WIRE)] {
+        member(&world, name, "ipnet", &[network]);
+        let mtu = |to: &str| {
+            let way = Place::In(name).run(&world, &["ip", "-j", "route", "get", to]);
+            way.ok().json()[0]["metrics"][0]["mtu"].clone()
+        };
+        for (host, outside) in [(WORLD4, OUTSIDE4), (WORLD6, OUTSIDE6)] {
+            assert!(mtu(host).is_null(), "{name}: {host}: {}", mtu(host));
+            // The twin: what is behind the uplink takes what the uplink does.
+            assert_eq!(mtu(outside), 1500, "{name}: {outside}");
+        }
+    }
+}

@@ -150,13 +150,29 @@ impl Planner<'_> {
                 let everywhere = out.then(|| (anywhere(family), uplink));
                 let subnet = network.subnet.get(family).map(kleene_model::Subnet::net);
                 let subnet = subnet.map(|subnet| (subnet, least(own, self.wire_mtu(network))));
-                for (destination, mtu) in everywhere.into_iter().chain(subnet) {
+                let ways = everywhere.into_iter().chain(subnet);
+                let hosts = self.host_addresses(network, family, out);
+                let hosts = hosts.into_iter().map(|host| (IpNet::from(host), own));
+                for (destination, mtu) in ways.chain(hosts) {
                     let (link, source) = (inner.clone(), *addr);
                     inside.insert(Inside::Route { destination, link, source, mtu });
                 }
             }
         }
         inside
+    }
+
+    /// Addresses that the host itself speaks from and that are behind a wire for
+    /// all that the other routes say: between host and container there is only the
+    /// cable, which takes larger packets.
+    fn host_addresses(&self, network: &Network, family: Family, out: bool) -> BTreeSet<IpAddr> {
+        let own = self.host_source(network, family);
+        let (uplink, subnet) = (self.actual.uplink(family), *network.subnet.get(family));
+        let here = |addr: &IpAddr| subnet.is_some_and(|subnet| subnet.contains(*addr));
+        let on_the_wire = own.filter(|addr| here(addr) && self.wire_mtu(network).is_some());
+        let beyond = own.into_iter().chain(uplink.source).filter(|addr| !here(addr));
+        let beyond = beyond.filter(|_| out && uplink.mtu.is_some());
+        on_the_wire.into_iter().chain(beyond).collect()
     }
 
     /// Whether a container has several addresses of a family.

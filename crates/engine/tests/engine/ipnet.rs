@@ -171,6 +171,7 @@ fn a_second_network_shares_the_cable_and_the_first_one_keeps_the_default_route()
             "route 0.0.0.0/0 over kleene1 from 10.5.1.2, mtu 1500",
             "route 10.5.0.0/24 over kleene1 from 10.5.0.2",
             "route 10.5.1.0/24 over kleene1 from 10.5.1.2",
+            "route 192.168.1.5/32 over kleene1 from 10.5.1.2",
             "route ::/0 over kleene1 from fd05:1::2",
             "route fd05::/64 over kleene1 from fd05::2",
             "route fd05:1::/64 over kleene1 from fd05:1::2",
@@ -193,6 +194,7 @@ fn a_second_network_shares_the_cable_and_the_first_one_keeps_the_default_route()
             "add address fd05::2 to kleene0",
             "route 0.0.0.0/0 over epair0b from 10.5.0.2, mtu 1500",
             "route 10.5.0.0/24 over epair0b from 10.5.0.2",
+            "route 192.168.1.5/32 over epair0b from 10.5.0.2",
             "route ::/0 over epair0b from fd05::2",
             "route fd05::/64 over epair0b from fd05::2",
         ])
