@@ -1,4 +1,4 @@
-//! Looks at the one thing that a report is about.
+//! Looks at single things: what a report is about, who has an address.
 
 use std::net::IpAddr;
 
@@ -40,6 +40,18 @@ pub(super) fn look(
         | Disturbance::Anything => true,
     };
     Ok(gone.then(|| told.clone()))
+}
+
+/// Whether the host itself answers on an address.
+pub(super) fn has_address(socket: &mut Socket, addr: IpAddr) -> Result<bool, NetError> {
+    /// On whichever link.
+    const ANY: u32 = 0;
+    match addr {
+        // Of IPv4 addresses only lists can be had, but the way to one is short; to
+        // one of IPv6 the kernel would look for the best of all sources.
+        IpAddr::V4(_) => Ok(socket.way_to(addr)?.is_some_and(|way| way.kind == RouteKind::Local)),
+        IpAddr::V6(addr) => socket.has_address6(ANY, addr),
+    }
 }
 
 fn link(socket: &mut Socket, name: &LinkName, fell: bool) -> Result<Disturbance, NetError> {

@@ -133,8 +133,7 @@ impl Host for LinuxHost {
     }
 
     fn has_address(&mut self, addr: IpAddr) -> Result<bool, HostError> {
-        let way = self.socket.way_to(addr).map_err(error::host("look for an address"))?;
-        Ok(way.is_some_and(|way| way.kind == wire::RouteKind::Local))
+        again::has_address(&mut self.socket, addr).map_err(error::host("look for an address"))
     }
 
     fn routes(&mut self) -> Result<Vec<HostRoute>, HostError> {
