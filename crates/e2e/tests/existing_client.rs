@@ -39,6 +39,18 @@ fn client() -> Result<PathBuf, String> {
     Ok(klee)
 }
 
+/// A world, and the client; or it is said loudly why not.
+fn open(test: &str) -> Option<(World, PathBuf)> {
+    let world = World::open(test)?;
+    match client() {
+        Ok(program) => Some((world, program)),
+        Err(why) => {
+            skip(test, &why);
+            None
+        }
+    }
+}
+
 fn use_client(world: &World, program: &Path, args: &[&str]) -> Output {
     let (program, host) = (program.display().to_string(), format!("http://{SOCKET}"));
     let output = world.run_with(&Run::new([&[program.as_str(), "--host", &host], args].concat()));
@@ -48,12 +60,7 @@ fn use_client(world: &World, program: &Path, args: &[&str]) -> Output {
 
 #[test]
 fn the_transcript_with_the_existing_client() {
-    const NAME: &str = "the_transcript_with_the_existing_client";
-    let Some(world) = World::open(NAME) else { return };
-    let program = match client() {
-        Ok(program) => program,
-        Err(why) => return skip(NAME, &why),
-    };
+    let Some((world, program)) = open("the_transcript_with_the_existing_client") else { return };
     let klee = |args: &[&str]| use_client(&world, &program, args);
     let _kleened = world.start_kleened("");
     let before = world.snapshot();
@@ -93,11 +100,8 @@ fn the_transcript_with_the_existing_client() {
 
 #[test]
 fn every_type_and_driver_with_the_existing_client() {
-    const NAME: &str = "every_type_and_driver_with_the_existing_client";
-    let Some(world) = World::open(NAME) else { return };
-    let program = match client() {
-        Ok(program) => program,
-        Err(why) => return skip(NAME, &why),
+    let Some((world, program)) = open("every_type_and_driver_with_the_existing_client") else {
+        return;
     };
     let klee = |args: &[&str]| use_client(&world, &program, args);
     let _kleened = world.start_kleened("");
