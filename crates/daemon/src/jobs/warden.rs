@@ -16,7 +16,7 @@ use kleene_model::{Container, ContainerId, ExecId};
 use kleene_supervise::proto::{
     self, Decoder, ExitRecord, FrameKind, FromSupervisor, Terminal, ToSupervisor,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -163,6 +163,23 @@ pub(super) struct Warden {
     highest: u64,
 }
 
+/// What a supervisor says next; nothing at its end. There is one who waits for
+/// each container, so the room is made when there is something to be read.
+async fn next(reader: &OwnedReadHalf) -> io::Result<Vec<u8>> {
+    loop {
+        reader.readable().await?;
+        let mut bytes = vec![0; 16 << 10];
+        match reader.try_read(&mut bytes) {
+            Ok(count) => {
+                bytes.truncate(count);
+                return Ok(bytes);
+            }
+            Err(err) if err.kind() == io::ErrorKind::WouldBlock => {}
+            Err(err) => return Err(err),
+        }
+    }
+}
+
 impl Warden {
     pub(super) fn new(
         context: Context,
@@ -189,17 +206,16 @@ impl Warden {
 
     /// Passes orders and events on until the supervisor is gone.
     pub(super) async fn stay(mut self, orders: &mut UnboundedReceiver<Order>) -> Stay {
-        let mut buffer = vec![0; 16 << 10];
         loop {
             tokio::select! {
                 biased;
-                read = self.reader.read(&mut buffer) => match read {
-                    Ok(0) | Err(_) => break,
-                    Ok(count) => {
-                        if !self.heard(buffer.get(..count).unwrap_or_default()).await {
+                read = next(&self.reader) => match read {
+                    Ok(bytes) if !bytes.is_empty() => {
+                        if !self.heard(&bytes).await {
                             break;
                         }
                     }
+                    Ok(_) | Err(_) => break,
                 },
                 () = at(self.kill_at) => self.overdue().await,
                 order = orders.recv() => match order {

@@ -227,7 +227,7 @@ fn scale_rows(numbers: &Value) -> Vec<(&'static str, String, &'static str)> {
         ("inspect a container", question("container"), "p99 ≤ 5 ms"),
         ("inspect the large network", question("network"), "p99 ≤ 20 ms"),
         ("`kleened`, idle, resident", mib("rss_idle_kib"), "≤ 25 MB"),
-        ("`kleened`, full, resident", mib("rss_full_kib"), "≤ 60 MB at 1000"),
+        ("`kleened`, full, resident", mib("rss_full_kib"), "≤ 60 MB"),
         (
             "a supervisor, its proportional share",
             format!("{} KiB", numbers["supervisor_pss_kib"]),
