@@ -301,9 +301,11 @@ fn machine() -> String {
         line.split_once(':').map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
     };
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let kernel = read("/proc/sys/kernel/osrelease");
+    let release = read("/proc/sys/kernel/osrelease");
+    // Who built it, and how often, is behind the first dash.
+    let kernel = release.trim().split('-').next().unwrap_or_default();
     let mut text = String::new();
-    let _ = writeln!(text, "Measured on Linux {}, {cpus} × {}.", kernel.trim(), of("model name"));
+    let _ = writeln!(text, "Measured on Linux {}, {cpus} × {}.", kernel, of("model name"));
     text
 }
 
