@@ -1,13 +1,13 @@
 //! Plans what `ipnet` containers stand on: their cable, what is set up in
 //! their view, and the pieces of each of their addresses on the host.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use kleene_model::{
-    Container, ContainerId, Driver, Endpoint, EndpointId, Family, LinkName, Network, NetworkType,
-    RoutedCable,
+    Container, ContainerId, Driver, Dual, Endpoint, EndpointId, Family, LinkName, Network,
+    NetworkType, RoutedCable,
 };
 
 use crate::change::{Cable, CableUse, Change, Owner};
@@ -150,29 +150,51 @@ impl Planner<'_> {
                 let everywhere = out.then(|| (anywhere(family), uplink));
                 let subnet = network.subnet.get(family).map(kleene_model::Subnet::net);
                 let subnet = subnet.map(|subnet| (subnet, least(own, self.wire_mtu(network))));
-                let ways = everywhere.into_iter().chain(subnet);
-                let hosts = self.host_addresses(network, family, out);
-                let hosts = hosts.into_iter().map(|host| (IpNet::from(host), own));
-                for (destination, mtu) in ways.chain(hosts) {
+                for (destination, mtu) in everywhere.into_iter().chain(subnet) {
                     let (link, source) = (inner.clone(), *addr);
                     inside.insert(Inside::Route { destination, link, source, mtu });
                 }
             }
         }
+        inside.extend(self.ways_to_host(container, inner, &carriers).into_values());
         inside
     }
 
-    /// Addresses that the host itself speaks from and that are behind a wire for
-    /// all that the other routes say: between host and container there is only the
-    /// cable, which takes larger packets.
-    fn host_addresses(&self, network: &Network, family: Family, out: bool) -> BTreeSet<IpAddr> {
-        let own = self.host_source(network, family);
-        let (uplink, subnet) = (self.actual.uplink(family), *network.subnet.get(family));
-        let here = |addr: &IpAddr| subnet.is_some_and(|subnet| subnet.contains(*addr));
-        let on_the_wire = own.filter(|addr| here(addr) && self.wire_mtu(network).is_some());
-        let beyond = own.into_iter().chain(uplink.source).filter(|addr| !here(addr));
-        let beyond = beyond.filter(|_| out && uplink.mtu.is_some());
-        on_the_wire.into_iter().chain(beyond).collect()
+    /// Routes to addresses that the host itself speaks from, where all that the
+    /// other routes say is that they are behind a wire: between host and container
+    /// there is only the cable, which takes larger packets.
+    ///
+    /// One for each address: what is asked in a network's own subnet is answered
+    /// from there, and all else from where the way out begins.
+    fn ways_to_host(
+        &self,
+        container: ContainerId,
+        inner: &LinkName,
+        carriers: &Dual<Option<EndpointId>>,
+    ) -> BTreeMap<IpAddr, Inside> {
+        let (mut near, mut far) = (BTreeMap::new(), BTreeMap::new());
+        for endpoint in self.desired.endpoints_of(container) {
+            let Some(network) = self.desired.network(endpoint.network) else { continue };
+            for (family, source) in endpoint.address.present() {
+                let (own, uplink) = (self.host_source(network, family), self.actual.uplink(family));
+                let (source, mtu) = (*source, endpoint.options.mtu);
+                let to = |host: IpAddr| {
+                    let (destination, link) = (IpNet::from(host), inner.clone());
+                    (host, Inside::Route { destination, link, source, mtu })
+                };
+                let subnet = *network.subnet.get(family);
+                let here = |addr: &IpAddr| subnet.is_some_and(|subnet| subnet.contains(*addr));
+                if self.wire_mtu(network).is_some() {
+                    near.extend(own.filter(here).map(to));
+                }
+                if *carriers.get(family) == Some(endpoint.id) && uplink.mtu.is_some() {
+                    let beyond = own.into_iter().chain(uplink.source);
+                    far.extend(beyond.filter(|addr| !here(addr)).map(to));
+                }
+            }
+        }
+        far.extend(near);
+        far
     }
 
     /// Whether a container has several addresses of a family.

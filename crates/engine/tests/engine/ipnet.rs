@@ -570,3 +570,30 @@ fn settings_of_the_host_are_told_when_they_change() {
     rig.settle();
     assert_eq!(rig.set, []);
 }
+
+#[test]
+fn the_host_on_a_networks_own_wire_is_answered_from_there() {
+    let mut rig = Rig::new();
+    rig.host.kernel(add_nic);
+    network(&mut rig, NetworkType::Loopback, "inner", 0);
+    let mut wire = Rig::bridge_config("wire", "192.168.1.0/24");
+    (wire.kind, wire.interface) = (NetworkType::Custom, "eth0".into());
+    rig.ok(Command::NetworkCreate(wire));
+    rig.container_of("site", Driver::Ipnet);
+    // The way out begins in the one, and the host's own address is in the other.
+    rig.ok(connect("site", "inner"));
+    rig.connect("site", "wire");
+    rig.run("site", &["serve"]);
+    rig.check();
+    let to_host = |rig: &Rig| -> Vec<String> {
+        inside(rig).into_iter().filter(|line| line.starts_with("route 192.168.1.5/32")).collect()
+    };
+    assert_eq!(to_host(&rig), ["route 192.168.1.5/32 over kleene0 from 192.168.1.2"]);
+    // Nothing is taken for missing.
+    rig.disturb(|_| {}, &[kleene_engine::Disturbance::Anything]);
+    assert!(rig.mended.is_empty(), "{:?}", rig.mended);
+    rig.ok(disconnect("wire", "site"));
+    rig.settle();
+    assert_eq!(to_host(&rig), ["route 192.168.1.5/32 over kleene0 from 10.5.0.2"]);
+    rig.check();
+}

@@ -114,8 +114,16 @@ fn disconnect(world: &World, container: &str) {
 
 /// How long questions take while containers come and go on a network.
 fn under_churn(world: &World) -> Value {
+    /// Ends the churn, also when a question fails.
+    struct End<'a>(&'a AtomicBool);
+    impl Drop for End<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _end = End(&ended);
         scope.spawn(|| {
             while !ended.load(Ordering::Relaxed) {
                 connect(world, "ipnet-2");
@@ -131,7 +139,6 @@ fn under_churn(world: &World) -> Value {
             let times: Vec<f64> = (0..QUESTIONS).map(|_| answer(world, path)).collect();
             (name, json!({"p50_ms": median(&times), "p99_ms": percentile(&times, 99)}))
         });
-        ended.store(true, Ordering::Relaxed);
         answers.into_iter().map(|(name, times)| (name.to_owned(), times)).collect()
     })
 }
