@@ -17,6 +17,8 @@ pub mod matrix;
 pub mod name;
 pub mod network;
 pub mod operation;
+pub mod policy;
+pub mod port;
 pub mod refusal;
 mod reserved;
 
@@ -30,4 +32,5 @@ pub use network::{
     Borrowed, Endpoint, EndpointOptions, Gateway, Linked, Nat, Network, NetworkType, RoutedCable,
 };
 pub use operation::Operation;
+pub use port::{Listed, Ports, Protocol, PublishedPort};
 pub use refusal::{Code, Refusal};

@@ -92,7 +92,7 @@ impl Gateway {
 }
 
 /// Where traffic of a network gets another source address.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Nat {
     /// `""`: nowhere.

@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use crate::addr::{Family, FieldName};
 use crate::container::Driver;
 use crate::network::NetworkType;
+use crate::port::{Ports, Protocol};
 
 /// Why an operation was refused. `Display` is the text for the user.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -308,6 +309,35 @@ pub enum Refusal {
         /// The driver.
         driver: Driver,
     },
+    /// A port that no protocol has.
+    #[error("invalid port value (should be in the range 0 - 65535)")]
+    InvalidPort,
+    /// A published port that cannot be read.
+    #[error("could not decode port publishing specification")]
+    InvalidPublishing,
+    /// A port of the host that leads somewhere already.
+    #[error("port {port}/{protocol} of the host is published already, by {holder}")]
+    PortTaken {
+        /// The port, or the ports.
+        port: Ports,
+        /// Its protocol.
+        protocol: Protocol,
+        /// `container web`.
+        holder: String,
+    },
+    /// A port of the host that a program of the host holds.
+    #[error("port {port}/{protocol} of the host is in use, by {holder}")]
+    PortHeld {
+        /// The port.
+        port: u16,
+        /// Its protocol.
+        protocol: Protocol,
+        /// `nginx (pid 17) on 0.0.0.0`.
+        holder: String,
+    },
+    /// Ports that a container does not publish.
+    #[error("the container publishes no such port")]
+    NotPublished,
     /// A running container cannot be removed.
     #[error("you cannot remove a running container")]
     RunningCannotBeRemoved,
