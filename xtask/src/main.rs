@@ -25,6 +25,12 @@ cargo xtask TASK
      --install-peers   install the other engines first (Debian packages)
      --quick           few rounds and containers, to see that it works; the page
                        goes below the target directory
+  policy [ARG…] build, then prove the policy with packets against its oracle:
+     --flows N         how many (20000)
+     --seed S          the numbers that topologies and flows are made of
+     --table FILE      write how often each rule was met
+     sabotage [NAME…]  break the policy in each of the known ways, and see that the
+                       proof notices
   tidy          rules of the house that no lint knows
   deny          licences and sources of all dependencies (installs cargo-deny)
 ";
@@ -52,6 +58,7 @@ fn run(args: &[String]) -> Result<()> {
         ("test", rest) => check::test(rest),
         ("demo", []) => show::demo(),
         ("bench", what) => show::bench(what),
+        ("policy", rest) => show::policy(rest),
         ("tidy", []) => tidy::tidy(),
         ("deny", []) => check::deny(),
         ("help" | "--help" | "-h", _) => {

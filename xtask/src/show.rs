@@ -1,4 +1,4 @@
-//! `demo` and `bench`: both are programs of `kleene-e2e`, which knows how to
+//! `demo`, `policy` and `bench`: all are programs of `kleene-e2e`, which knows how to
 //! make a throw-away host.
 
 use crate::{install, sh};
@@ -12,6 +12,18 @@ pub(crate) fn demo() -> Result<()> {
     install::for_tests()?;
     sh::run(&mut sh::cargo(&["build", "--workspace", "--bins"]))?;
     sh::run(&mut program("debug", "kleene-demo"))
+}
+
+/// Proves the policy with packets; arguments are those of the program.
+pub(crate) fn policy(args: &[String]) -> Result<()> {
+    install::for_tests()?;
+    sh::run(&mut sh::cargo(&["build", "--workspace", "--bins"]))?;
+    let mut command = program("debug", "kleene-policy");
+    command.args(args);
+    if args.iter().all(|arg| arg != "--flows" && arg != "sabotage") {
+        command.args(["--flows", "20000"]);
+    }
+    sh::run(&mut command)
 }
 
 /// Builds what is measured with the settings for release, measures it, and

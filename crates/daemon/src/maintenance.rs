@@ -141,9 +141,12 @@ fn purge_links(config: &Config, verb: &str, dry_run: bool) -> Result<(), String>
     if dry_run {
         return Ok(());
     }
-    let of_addresses = addresses.iter().flat_map(|addr| seen.pieces_of(*addr)).cloned();
-    let checks = seen.checked_cables().cloned().map(|cable| Piece::Check { cable });
-    let mut pieces: Vec<Piece> = of_addresses.chain(checks).collect();
+    let mut pieces: Vec<Piece> = addresses
+        .iter()
+        .flat_map(|addr| seen.pieces_of(*addr))
+        .filter(|piece| !piece.is_policy())
+        .cloned()
+        .collect();
     pieces.sort_by_key(|piece| std::cmp::Reverse(piece.rank()));
     let taken: Vec<Change> = pieces.into_iter().map(|piece| Change::Take { piece }).collect();
     host.apply(&taken).map_err(|err| chain(&err))?;
@@ -157,7 +160,9 @@ fn purge_links(config: &Config, verb: &str, dry_run: bool) -> Result<(), String>
     }
     let changes: Vec<Change> =
         bridges.into_iter().map(|link| Change::RemoveLink { link }).collect();
-    host.apply(&changes).map_err(|err| chain(&err))
+    host.apply(&changes).map_err(|err| chain(&err))?;
+    // What held the policy goes when there is nothing left to hold.
+    host.remove_tables().map_err(|err| chain(&err))
 }
 
 fn purge_cgroups(config: &Config, verb: &str, dry_run: bool) -> Result<(), String> {

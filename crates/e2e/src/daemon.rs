@@ -132,6 +132,16 @@ impl<'a> Kleened<'a> {
         self.process.pid()
     }
 
+    /// SIGSTOP: it does nothing more, and mends nothing, until the world's end.
+    pub fn pause(&self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.process.signal(Signal::CONT);
+    }
+
     /// SIGKILL to the daemon alone. What it started goes on.
     pub fn kill9(&mut self) {
         self.process.signal(Signal::KILL);

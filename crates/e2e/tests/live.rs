@@ -192,11 +192,12 @@ fn many_visits_leave_nothing() {
     let inside = |name: &str| {
         ["-4", "-6"].map(|family| {
             let place = Place::In(name);
-            place
-                .run(&world, &["ip", family, "route", "show", "table", "all"])
-                .ok()
-                .stdout()
-                .into_owned()
+            let shown = place.run(&world, &["ip", family, "route", "show", "table", "all"]);
+            let text = shown.ok().stdout().into_owned();
+            // The ways by which a `vnet` container answered as itself, while it had
+            // several networks, are its own from then on.
+            let own = |line: &&str| !line.contains(" table 12582");
+            text.lines().filter(own).map(|line| format!("{line}\n")).collect::<String>()
         })
     };
     let views = || ["plain", "wired"].map(|name| (shape(&world, name), inside(name)));

@@ -228,18 +228,3 @@ fn both_families_at_once() {
     assert_eq!(addresses(&bridges[0]), ["10.4.6.1/24", "fd00:4:6::1/64"]);
     world.run(["busybox", "ping", "-c", "1", "-W", "2", "fd00:4:6::1"]).ok();
 }
-
-#[test]
-fn what_comes_later_is_refused_by_name() {
-    let Some(world) = World::open("what_comes_later_is_refused_by_name") else { return };
-    let _kleened = world.start_kleened("");
-    let before = world.snapshot();
-    let later = [(json!({"icc": false}), "icc"), (json!({"internal": true}), "internal")];
-    for (change, what) in later {
-        let body = with(bridge("web", SUBNET), &change);
-        let reply = world.http("POST", "/networks/create", Some(&body));
-        assert!(reply.expect(409).message().contains(what), "{change}: {}", reply.message());
-        assert_eq!(reply.json["code"], "unsupported", "{change}");
-    }
-    assert_eq!(before.diff(&world.snapshot()), [""; 0]);
-}

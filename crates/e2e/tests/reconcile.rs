@@ -39,13 +39,13 @@ fn build(world: &World) {
         "subnet6": "2001:db8:1::/64",
     });
     world.http("POST", "/networks/create", Some(&lan)).expect(201);
-    for (name, driver, network, v4, v6) in [
-        ("inner", "ipnet", "web", "10.4.6.2", "fd00:46::2"),
-        ("own", "vnet", "web", "10.4.6.50", "fd00:46::50"),
-        ("outer", "ipnet", "lan", "192.0.2.9", "2001:db8:1::9"),
+    for (name, driver, network, v4, v6, port) in [
+        ("inner", "ipnet", "web", "10.4.6.2", "fd00:46::2", 8080),
+        ("own", "vnet", "web", "10.4.6.50", "fd00:46::50", 8081),
+        ("outer", "ipnet", "lan", "192.0.2.9", "2001:db8:1::9", 8082),
     ] {
         let run = ["run", "-d", "--name", name, "-l", driver, "-n", network];
-        let addresses = ["--ip", v4, "--ip6", v6, "host-usr"];
+        let addresses = ["-p", &format!("{port}:80"), "--ip", v4, "--ip6", v6, "host-usr"];
         world.klee([&run[..], &addresses, &SERVER].concat()).ok();
     }
     world.wait_until(LIMIT, "all servers", || unreached(world).is_empty());
@@ -154,8 +154,14 @@ fn guards_come_back() {
     assert!(table.starts_with("kleene-"), "{table}");
     let ruleset = || {
         let text = world.run(["nft", "list", "table", "inet", &table]).stdout().into_owned();
-        // Counters count.
-        text.lines().map(|line| line.split(" counter ").next().unwrap().to_owned()).collect()
+        // Counters count, and elements are listed in any order.
+        let lines = text.lines().map(|line| line.split(" counter ").next().unwrap());
+        let mut words: Vec<String> = lines
+            .flat_map(|line| line.split([',', '{', '}']))
+            .map(|w| w.trim().to_owned())
+            .collect();
+        words.sort();
+        words
     };
     let whole: Vec<String> = ruleset();
     assert!(whole.iter().any(|line| line.contains("10.4.6.2")), "{whole:?}");
@@ -178,6 +184,10 @@ fn guards_come_back() {
     assert!(unreached(&world).is_empty());
     world.klee(["stop", "inner"]).ok();
     world.klee(["stop", "outer"]).ok();
+    world.klee(["stop", "own"]).ok();
+    // Networks have rules as long as they are there.
+    assert!(tables().contains(&table));
+    world.klee(["network", "rm", "web", "lan"]).ok();
     world.wait_until(LIMIT, "no table of ours", || !tables().contains(&table));
     assert!(tables().contains("theirs"));
 }

@@ -32,10 +32,16 @@ impl Actual {
                 }
             }
             Change::Plug { link, bridge } => self.set_master(link, bridge.clone()),
+            Change::Isolate { link } => {
+                if let Some(link) = self.links.get_mut(link) {
+                    link.isolated = true;
+                }
+            }
             Change::Unplug { link, bridge } => {
                 let port = self.links.get_mut(link);
                 if let Some(port) = port.filter(|port| port.master.as_ref() == Some(bridge)) {
                     port.master = None;
+                    port.isolated = false;
                 }
             }
             Change::RaiseLoopback { container } => self.enter(*container, true),
@@ -67,7 +73,12 @@ impl Actual {
                 self.set_default(*container, Family::of(*via), link.clone());
             }
             // The inside of a container is its own business once it stands.
-            Change::AddInnerAddress { .. } | Change::RaiseInnerLink { .. } => {}
+            Change::AddInnerAddress { .. }
+            | Change::AddInnerRoute { .. }
+            | Change::AnswerAs { .. }
+            | Change::RaiseInnerLink { .. } => {}
+            // Nobody keeps account of flows.
+            Change::Forget { .. } => {}
         }
     }
 
@@ -76,6 +87,7 @@ impl Actual {
         self.drop_pieces_on(link);
         // Its ports are ports of nothing then.
         for port in self.links.values_mut().filter(|port| port.master.as_ref() == Some(link)) {
+            port.isolated = false;
             port.master = None;
         }
     }

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use kleene_model::{ContainerId, Dual, Family, InstanceName, LinkName};
+use kleene_model::{ContainerId, Dual, Family, InstanceName, LinkName, NetworkId, Subnet};
 
 use crate::change::{Mark, Owned};
-use crate::piece::{Inside, Piece};
+use crate::piece::{Inside, Of, Piece};
 
 /// What kind of link it is, as far as Kleene tells kinds apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct Link {
     pub(crate) up: bool,
     pub(crate) master: Option<LinkName>,
     pub(crate) addresses: BTreeSet<IpNet>,
+    listed: Vec<IpAddr>,
+    pub(crate) isolated: bool,
     mark: Option<Mark>,
     mtu: Option<u32>,
 }
@@ -40,7 +42,17 @@ impl Link {
     #[must_use]
     pub fn observed(name: LinkName, kind: LinkKind, up: bool, alias: Option<&str>) -> Self {
         let mark = alias.and_then(Mark::parse);
-        Self { name, kind, up, master: None, addresses: BTreeSet::new(), mark, mtu: None }
+        Self {
+            name,
+            kind,
+            up,
+            master: None,
+            addresses: BTreeSet::new(),
+            listed: Vec::new(),
+            isolated: false,
+            mark,
+            mtu: None,
+        }
     }
 
     /// The same with the largest packet that it takes, in bytes. Only that of
@@ -55,6 +67,24 @@ impl Link {
     #[must_use]
     pub fn mtu(&self) -> Option<u32> {
         self.mtu
+    }
+
+    /// The same as a port that reaches only ports that are not so.
+    #[must_use]
+    pub fn as_isolated(self, isolated: bool) -> Self {
+        Self { isolated, ..self }
+    }
+
+    /// Whether it is a port that reaches only ports that are not so.
+    #[must_use]
+    pub fn is_isolated(&self) -> bool {
+        self.isolated
+    }
+
+    /// The addresses of a link of somebody else, in the order in which the kernel
+    /// lists them.
+    pub fn listed(&self, family: Family) -> impl Iterator<Item = IpAddr> {
+        self.listed.iter().copied().filter(move |addr| Family::of(*addr) == family)
     }
 
     /// Its name.
@@ -116,8 +146,10 @@ pub struct HostRoute {
 }
 
 /// How a host reaches the rest of the world in one family.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Uplink {
+    /// The interface of its default route.
+    pub link: Option<LinkName>,
     /// Its own address on its default route.
     pub source: Option<IpAddr>,
     /// The largest packet on that way, in bytes.
@@ -136,8 +168,11 @@ pub struct Actual {
     pub(crate) namespaces: BTreeMap<ContainerId, bool>,
     /// What containers' addresses stand on, by address.
     pub(crate) pieces: BTreeMap<IpAddr, BTreeSet<Piece>>,
-    /// The cables whose sources are checked.
-    pub(crate) checked: BTreeSet<LinkName>,
+    /// What is held of cables, networks, subnets and the host.
+    pub(crate) cable_pieces: BTreeMap<LinkName, BTreeSet<Piece>>,
+    pub(crate) network_pieces: BTreeMap<NetworkId, BTreeSet<Piece>>,
+    pub(crate) subnet_pieces: BTreeMap<Subnet, BTreeSet<Piece>>,
+    pub(crate) host_pieces: BTreeSet<Piece>,
     /// What is set up in the views of containers.
     pub(crate) inside: BTreeMap<ContainerId, BTreeSet<Inside>>,
     /// Settings that were changed since the last look.
@@ -179,12 +214,20 @@ impl Actual {
     pub fn insert_address(&mut self, link: &LinkName, addr: IpNet) {
         if let Some(link) = self.links.get_mut(link) {
             link.addresses.insert(addr);
+            // Only that of others is of interest.
+            if link.mark.is_none() {
+                link.listed.push(addr.addr());
+            }
         }
     }
 
     /// Sets the bridge that a link is a port of.
     pub fn set_master(&mut self, link: &LinkName, master: LinkName) {
-        if let Some(link) = self.links.get_mut(link) {
+        if let Some(link) = self.links.get_mut(link)
+            && link.master.as_ref() != Some(&master)
+        {
+            // What it was to the ports of another bridge is forgotten.
+            link.isolated &= link.master.is_none();
             link.master = Some(master);
         }
     }
@@ -248,25 +291,31 @@ impl Actual {
 
     /// Adds a piece that stands.
     pub fn insert_piece(&mut self, piece: Piece) {
-        match (piece.addr(), &piece) {
-            (Some(addr), _) => drop(self.pieces.entry(addr).or_default().insert(piece)),
-            (None, Piece::Check { cable }) => drop(self.checked.insert(cable.clone())),
-            (None, _) => {}
-        }
+        let pieces = match piece.of() {
+            Of::Address(addr) => self.pieces.entry(addr).or_default(),
+            Of::Cable(cable) => self.cable_pieces.entry(cable.clone()).or_default(),
+            Of::Network(id) => self.network_pieces.entry(id).or_default(),
+            Of::Subnet(subnet) => self.subnet_pieces.entry(subnet).or_default(),
+            Of::Host => &mut self.host_pieces,
+        };
+        pieces.insert(piece);
     }
 
     pub(crate) fn remove_piece(&mut self, piece: &Piece) {
-        match (piece.addr(), piece) {
-            (Some(addr), _) => {
-                if let Some(pieces) = self.pieces.get_mut(&addr) {
-                    pieces.remove(piece);
-                    if pieces.is_empty() {
-                        self.pieces.remove(&addr);
-                    }
+        fn remove<K: Ord>(from: &mut BTreeMap<K, BTreeSet<Piece>>, key: &K, piece: &Piece) {
+            if let Some(pieces) = from.get_mut(key) {
+                pieces.remove(piece);
+                if pieces.is_empty() {
+                    from.remove(key);
                 }
             }
-            (None, Piece::Check { cable }) => drop(self.checked.remove(cable)),
-            (None, _) => {}
+        }
+        match piece.of() {
+            Of::Address(addr) => remove(&mut self.pieces, &addr, piece),
+            Of::Cable(cable) => remove(&mut self.cable_pieces, cable, piece),
+            Of::Network(id) => remove(&mut self.network_pieces, &id, piece),
+            Of::Subnet(subnet) => remove(&mut self.subnet_pieces, &subnet, piece),
+            Of::Host => drop(self.host_pieces.remove(piece)),
         }
     }
 
@@ -288,15 +337,44 @@ impl Actual {
         self.pieces.keys().copied()
     }
 
-    /// Whether the sources of a cable are checked.
-    #[must_use]
-    pub fn is_checked(&self, cable: &LinkName) -> bool {
-        self.checked.contains(cable)
+    /// What is held of a cable.
+    pub fn pieces_of_cable(&self, cable: &LinkName) -> impl Iterator<Item = &Piece> {
+        self.cable_pieces.get(cable).into_iter().flatten()
     }
 
-    /// The cables whose sources are checked.
+    /// The cables of which something is held.
     pub fn checked_cables(&self) -> impl Iterator<Item = &LinkName> {
-        self.checked.iter()
+        self.cable_pieces.keys()
+    }
+
+    /// What is held of a network, and of the subnets that it is said to have.
+    pub fn pieces_of_network(&self, id: NetworkId) -> impl Iterator<Item = &Piece> {
+        let own = self.network_pieces.get(&id);
+        let subnets = own.into_iter().flatten().flat_map(|piece| match piece {
+            Piece::Rules { rules } => rules.subnet.present().map(|(_, subnet)| *subnet).collect(),
+            _ => Vec::new(),
+        });
+        let near = subnets.filter_map(|subnet| self.subnet_pieces.get(&subnet));
+        own.into_iter().flatten().chain(near.flatten())
+    }
+
+    /// The networks of which something is held.
+    pub fn ruled_networks(&self) -> impl Iterator<Item = NetworkId> {
+        self.network_pieces.keys().copied()
+    }
+
+    /// What is held of the host as a whole.
+    pub fn pieces_of_host(&self) -> impl Iterator<Item = &Piece> {
+        self.host_pieces.iter()
+    }
+
+    /// Everything that is held or stands.
+    pub fn all_pieces(&self) -> impl Iterator<Item = &Piece> {
+        let addresses = self.pieces.values().flatten();
+        let cables = self.cable_pieces.values().flatten();
+        let networks = self.network_pieces.values().flatten();
+        let subnets = self.subnet_pieces.values().flatten();
+        addresses.chain(cables).chain(networks).chain(subnets).chain(&self.host_pieces)
     }
 
     /// What was seen in a container's view.
@@ -359,6 +437,8 @@ impl Actual {
             up: false,
             master: None,
             addresses: BTreeSet::new(),
+            listed: Vec::new(),
+            isolated: false,
             mark: Some(mark.clone()),
             mtu: None,
         }

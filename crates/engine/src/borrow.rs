@@ -1,12 +1,13 @@
 //! Settings of interfaces that are not Kleene's: changed while addresses of
 //! containers stand on them, and put back.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use kleene_model::{
-    Borrowed, Container, ContainerId, Driver, Dual, Family, Network, NetworkId, NetworkType,
-    Refusal,
+    Borrowed, Container, ContainerId, Driver, Dual, Family, LinkName, Listed, Nat, Network,
+    NetworkId, NetworkType, PublishedPort, Refusal,
 };
 
 use crate::engine::Engine;
@@ -26,15 +27,65 @@ impl<H: Host, S: Store> Engine<H, S> {
         container: &Container,
         needs: &[(NetworkId, Dual<Option<IpAddr>>)],
     ) -> Result<(), Refusal> {
-        if container.driver != Driver::Ipnet {
-            return Ok(());
-        }
         for (network, address) in needs {
             for (family, _) in address.present() {
-                self.borrow(*network, family)?;
+                if container.driver == Driver::Ipnet {
+                    self.borrow(*network, family)?;
+                }
+                self.open_ways(*network, family, &container.ports)?;
             }
         }
         Ok(())
+    }
+
+    /// Writes down what has to change of the interfaces by which a network's
+    /// traffic leaves the host, and by which its published ports are asked for.
+    fn open_ways(
+        &mut self,
+        id: NetworkId,
+        family: Family,
+        ports: &[PublishedPort],
+    ) -> Result<(), Refusal> {
+        let Some(network) = self.state.network(id) else { return Ok(()) };
+        let mut links: BTreeSet<LinkName> = BTreeSet::new();
+        links.extend(self.actual.uplink(family).link.clone());
+        if let Nat::Interface(link) = &network.nat {
+            links.insert(link.clone());
+        }
+        links.extend(ports.iter().flat_map(|port| match &port.on {
+            Listed::Uplink => Vec::new(),
+            Listed::These(links) => links.iter().cloned().collect(),
+        }));
+        links.retain(|link| self.actual.link(link).is_some_and(|link| link.mark().is_none()));
+        for link in links {
+            if self.opened.insert((family, link.clone())) {
+                let needed = self.host.to_pass(&link, family);
+                let lent = needed
+                    .map_err(|err| host_refused(&err))
+                    .and_then(|needed| self.lend(id, needed));
+                if lent.is_err() {
+                    self.opened.remove(&(family, link));
+                }
+                lent?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The ways of traffic have changed: those of now are opened, too.
+    pub(crate) fn open_new_ways(&mut self) {
+        let used: Vec<(NetworkId, Family)> = self
+            .state
+            .networks()
+            .flat_map(|network| Family::BOTH.map(|family| (network.id, family)))
+            .filter(|(id, family)| self.state.is_used(*id, *family))
+            .collect();
+        let publish = self.state.containers().filter(|c| c.run.has_network());
+        let ports: Vec<PublishedPort> = publish.flat_map(|c| c.ports.clone()).collect();
+        for (id, family) in used {
+            // Refused, it is tried again with the next look.
+            drop(self.open_ways(id, family, &ports));
+        }
     }
 
     fn borrow(&mut self, id: NetworkId, family: Family) -> Result<(), Refusal> {
@@ -48,7 +99,12 @@ impl<H: Host, S: Store> Engine<H, S> {
             return Ok(());
         }
         let needed = self.host.to_borrow(&network.interface, network.kind, family);
-        let mut needed = needed.map_err(|err| host_refused(&err))?;
+        let needed = needed.map_err(|err| host_refused(&err))?;
+        self.lend(id, needed)
+    }
+
+    /// Writes down what has to change of what is not ours, and changes it.
+    fn lend(&mut self, id: NetworkId, mut needed: Vec<Borrowed>) -> Result<(), Refusal> {
         needed.retain(|borrowed| !self.state.has_borrowed(id, &borrowed.setting));
         if needed.is_empty() {
             return Ok(());
@@ -69,6 +125,10 @@ impl<H: Host, S: Store> Engine<H, S> {
         for network in networks.into_iter().chain(self.state.lenders().collect::<Vec<_>>()) {
             self.forget_borrowed(network);
         }
+        let state = &self.state;
+        let used = |family| state.networks().any(|network| state.is_used(network.id, family));
+        let used = Dual::from_fn(used);
+        self.opened.retain(|(family, _)| *used.get(*family));
     }
 
     /// After a reboot of the host its settings are what it made them.
@@ -92,8 +152,13 @@ impl<H: Host, S: Store> Engine<H, S> {
             };
             next.networks().find(heir).map(|heir| heir.id)
         };
+        let used = |family| {
+            let heir = |n: &&Arc<Network>| n.id != id && next.is_used(n.id, family);
+            next.networks().find(heir).map(|heir| heir.id)
+        };
+        let heir = |b: &Borrowed| if b.way { used(b.family) } else { stood_on(b.family) };
         let heirs: Vec<(NetworkId, Borrowed)> =
-            shared.into_iter().filter_map(|b| Some((stood_on(b.family)?, b))).collect();
+            shared.into_iter().filter_map(|b| Some((heir(&b)?, b))).collect();
         for (heir, borrowed) in heirs {
             next.edit_network(heir, |network| network.borrowed.push(borrowed));
         }

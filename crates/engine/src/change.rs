@@ -5,10 +5,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use kleene_model::{
-    ContainerId, EndpointId, Family, InstanceName, LinkName, MacAddress, NetworkId,
+    ContainerId, EndpointId, Family, InstanceName, LinkName, MacAddress, NetworkId, Ports, Protocol,
 };
 
-pub use crate::piece::{Inside, Piece};
+pub use crate::piece::{Gate, Inside, Piece};
 
 /// Which object of Kleene a kernel object belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,6 +114,34 @@ pub struct Cable {
     pub container: ContainerId,
 }
 
+/// Flows that were let through.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Flows {
+    /// From and to an address.
+    Of(IpAddr),
+    /// To ports of a container, however they were led there.
+    To {
+        /// The container's address.
+        addr: IpAddr,
+        /// The protocol.
+        protocol: Protocol,
+        /// The container's ports.
+        ports: Ports,
+    },
+    /// That have left with a source in place of their own.
+    As(IpAddr),
+}
+
+impl fmt::Display for Flows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Of(addr) => write!(f, "of {addr}"),
+            Self::To { addr, protocol, ports } => write!(f, "to {ports}/{protocol} of {addr}"),
+            Self::As(addr) => write!(f, "that left as {addr}"),
+        }
+    }
+}
+
 /// One step of a plan. Its `Display` is the sentence that logs, dry runs and
 /// errors print.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,6 +207,11 @@ pub enum Change {
         /// The bridge.
         bridge: LinkName,
     },
+    /// Let a port of a bridge reach no other such port.
+    Isolate {
+        /// The port.
+        link: LinkName,
+    },
     /// Take an interface of the host out of a bridge. One that is in none, or
     /// in another, or gone, counts as done.
     Unplug {
@@ -195,6 +228,41 @@ pub enum Change {
         link: LinkName,
         /// The address with the subnet's prefix length.
         addr: IpNet,
+        /// Whether the subnet is not on this interface's wire: it is reached by
+        /// another way.
+        alone: bool,
+    },
+    /// Lead a whole subnet to its gateway, inside a container.
+    AddInnerRoute {
+        /// The container.
+        container: ContainerId,
+        /// The interface inside.
+        link: LinkName,
+        /// The subnet.
+        destination: IpNet,
+        /// The gateway, which is on the wire.
+        via: IpAddr,
+    },
+    /// Let what a container sends with an address leave by that address's own
+    /// interface, wherever it goes: no other lets it through. There already counts
+    /// as done.
+    AnswerAs {
+        /// The container.
+        container: ContainerId,
+        /// The interface inside.
+        link: LinkName,
+        /// The address, with its subnet.
+        addr: IpNet,
+        /// Whether the subnet is on this interface's wire.
+        direct: bool,
+        /// The gateway to everything else, where there is one.
+        via: Option<IpAddr>,
+    },
+    /// Forget the flows that a policy has let through which is no more. None
+    /// there already counts as done.
+    Forget {
+        /// Which.
+        flows: Flows,
     },
     /// Bring an interface inside a container up.
     RaiseInnerLink {
@@ -285,8 +353,16 @@ impl fmt::Display for Change {
                 cable.host, cable.inner, cable.container
             ),
             Self::Plug { link, bridge } => write!(f, "plug {link} into {bridge}"),
+            Self::Isolate { link } => write!(f, "isolate {link} from other ports"),
             Self::Unplug { link, bridge } => write!(f, "take {link} out of {bridge}"),
-            Self::AddInnerAddress { container, link, addr } => {
+            Self::AddInnerRoute { container, link, destination, via } => {
+                write!(f, "route {destination} over {via} on {link} of container {container}")
+            }
+            Self::AnswerAs { container, link, addr, .. } => {
+                write!(f, "answer as {} over {link} of container {container}", addr.addr())
+            }
+            Self::Forget { flows } => write!(f, "forget the flows {flows}"),
+            Self::AddInnerAddress { container, link, addr, alone: _ } => {
                 write!(f, "add address {addr} to {link} of container {container}")
             }
             Self::RaiseInnerLink { container, link } => {

@@ -6,7 +6,6 @@ use kleene_model::api::{ContainerConfig, MountPointConfig, MountType};
 use kleene_model::container::merge_env;
 use kleene_model::{
     Container, ContainerId, ContainerName, EndpointId, Image, Jail, Mount, Refusal, RunState,
-    matrix,
 };
 
 use crate::command::{Effect, Job, Outcome, Token};
@@ -44,10 +43,7 @@ impl<H: Host, S: Store> Engine<H, S> {
         };
         let image = self.image(image.as_deref().unwrap_or_default())?.clone();
         permit_name(&next, &name, None)?;
-        if public_ports.is_some_and(|ports| !ports.is_empty()) {
-            matrix::publish(network_driver)?;
-            return Err(Refusal::unsupported("published ports"));
-        }
+        let ports = self.permit_ports(network_driver, &public_ports.unwrap_or_default())?;
         let jail_param = jail_param.unwrap_or_default();
         Jail::parse(&jail_param)?;
         permit_restart_policy(restart_policy.as_deref())?;
@@ -66,6 +62,7 @@ impl<H: Host, S: Store> Engine<H, S> {
             driver: network_driver,
             mounts,
             jail_param,
+            ports,
             persist: persist.unwrap_or(false),
             created: given.now.clone(),
             sequence,

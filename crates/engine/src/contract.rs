@@ -173,6 +173,13 @@ impl Model {
         Some(Change::Plug { link, bridge })
     }
 
+    fn isolate(&mut self, random: &mut Prng) -> Option<Change> {
+        let port =
+            |link: &&LinkName| self.actual.link(link).is_some_and(|link| link.master().is_some());
+        let ports: Vec<&LinkName> = self.cables.keys().filter(port).collect();
+        Some(Change::Isolate { link: (*Self::pick(random, ports.iter())?).clone() })
+    }
+
     fn raise(&mut self, random: &mut Prng) -> Option<Change> {
         let links: Vec<&LinkName> = self.cables.keys().chain(&self.bridges).collect();
         Some(Change::RaiseLink { link: (*Self::pick(random, links.iter())?).clone() })
@@ -195,7 +202,8 @@ impl Model {
         match addresses.get(&family) {
             None => {
                 let addr = inner_addr(family, u8::try_from(random.below(200)).ok()?, 2)?;
-                Some(Change::AddInnerAddress { container, link, addr })
+                let alone = random.below(2) == 0;
+                Some(Change::AddInnerAddress { container, link, addr, alone })
             }
             Some(_) if !up => Some(Change::RaiseInnerLink { container, link }),
             Some(_) if self.routed.contains(&(container, family)) => {
@@ -215,7 +223,8 @@ impl Model {
             1 | 2 => self.add_address(random),
             3 => self.remove_address(random),
             4 | 5 => self.make_cable(random),
-            6..=8 => self.plug(random),
+            6 | 7 => self.plug(random),
+            8 => self.isolate(random),
             9 | 10 => self.raise(random),
             11 => self.retire(random),
             12 if self.bridges.len() > 1 => self.remove_bridge(random),
@@ -261,6 +270,10 @@ impl Model {
             | Change::RaiseLoopback { .. }
             | Change::Plug { .. }
             | Change::Unplug { .. }
+            | Change::Isolate { .. }
+            | Change::AddInnerRoute { .. }
+            | Change::AnswerAs { .. }
+            | Change::Forget { .. }
             | Change::MakeLoopback { .. }
             | Change::Put { .. }
             | Change::Take { .. }

@@ -6,15 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use kleene_model::policy::NetworkRules;
 use kleene_model::{
-    ContainerId, Family, InstanceName, LinkName, MacAddress, NetworkId, RoutedCable,
+    ContainerId, Dual, Family, InstanceName, LinkName, MacAddress, Nat, NetworkId, NetworkType,
+    Ports, Protocol, RoutedCable, Subnet,
 };
 
 use crate::actual::Actual;
 use crate::change::{Cable, CableUse, Change, Mark, Owner};
 use crate::fake::Prng;
 use crate::host::{Host, chain};
-use crate::piece::{Inside, Piece};
+use crate::piece::{Gate, Inside, Piece};
 use crate::reconcile::Disturbance;
 
 /// Containers, and addresses in each family.
@@ -200,7 +202,11 @@ impl<'a> Run<'a> {
         let mut batch = Vec::new();
         let before = self.actual.clone();
         for _ in 0..=self.pick(5) {
-            let change = if self.pick(3) == 0 { self.inside() } else { self.piece() };
+            let change = match self.pick(5) {
+                0 => self.inside(),
+                1 => self.policy(),
+                _ => self.piece(),
+            };
             if let Some(change) = change {
                 // So that the next one knows of it.
                 self.actual.absorb(&change);
@@ -248,6 +254,77 @@ impl<'a> Run<'a> {
             (Some(piece), None) => Some(Change::Put { piece }),
             (None, None) => None,
         }
+    }
+
+    /// A piece of the policy that stands for no address of these containers, put
+    /// or taken away.
+    fn policy(&mut self) -> Option<Change> {
+        let n = u8::try_from(self.pick(7)).ok()?;
+        let piece = self.piece_of_policy(n)?;
+        let stands = self.actual.all_pieces().any(|held| *held == piece);
+        Some(match stands {
+            true => Change::Take { piece },
+            false => Change::Put { piece },
+        })
+    }
+
+    fn piece_of_policy(&mut self, n: u8) -> Option<Piece> {
+        let subnet = Subnet::parse(Family::V4, &format!("10.103.{n}.0/24")).ok()?;
+        let subnet6 = Subnet::parse(Family::V6, &format!("fd68:{n}::/64")).ok()?;
+        let addr = |host: u8| -> Option<IpAddr> {
+            let text = match n % 2 {
+                0 => format!("10.103.{n}.{host}"),
+                _ => format!("fd68:{n}::{host}"),
+            };
+            text.parse().ok()
+        };
+        let link = LinkName::parse(&format!("way{n}")).ok()?;
+        let (protocol, first) = (Protocol::BOTH[usize::from(n % 2)], 8000 + 100 * u16::from(n));
+        let gate = match n % 3 {
+            0 => Gate::Inside,
+            1 => Gate::Uplink,
+            _ => Gate::Link(link.clone()),
+        };
+        // One port, several, and several that lead to one.
+        let ports = Ports { first, last: first + [0, 37, 9][usize::from(n % 3)] };
+        let one = self.pick(2) == 0;
+        let inner = Ports { first: 80, last: if one { 80 } else { 80 + ports.last - first } };
+        Some(match self.pick(7) {
+            0 => Piece::Rules {
+                rules: NetworkRules {
+                    id: NetworkId::from_bytes([0xb1, 0xab, 0, 0, 0, n])?,
+                    kind: NetworkType::ALL[usize::from(n % 3)],
+                    interface: LinkName::parse(&format!("policy{n}")).ok()?,
+                    subnet: Dual { v4: Some(subnet), v6: n.is_multiple_of(2).then_some(subnet6) },
+                    icc: n.is_multiple_of(2),
+                    internal: n == 3,
+                    nat: match n % 3 {
+                        0 => Nat::None,
+                        1 => Nat::HostGateway,
+                        _ => Nat::Interface(link),
+                    },
+                },
+            },
+            1 if n.is_multiple_of(2) => Piece::Near { subnet, addr: addr(1)? },
+            1 => Piece::Near { subnet: subnet6, addr: addr(1)? },
+            2 => Piece::Uplink { family: Family::BOTH[usize::from(n % 2)], link },
+            3 => Piece::Way { link, addr: addr(9)? },
+            4 => Piece::Fence { cable: link, mac: MacAddress([2, 0, 0, 0, 1, n]) },
+            5 => Piece::Open { gate, addr: addr(7)?, protocol, ports },
+            _ => {
+                let lead = Piece::Lead { gate, protocol, ports, addr: addr(7)?, inner };
+                // Two ranges cannot lead to two places at once.
+                let other = |held: &Piece| match (held, &lead) {
+                    (
+                        Piece::Lead { gate: one, protocol: of, ports, .. },
+                        Piece::Lead { gate, protocol, ports: others, .. },
+                    ) => held != &lead && one == gate && of == protocol && ports.meets(*others),
+                    _ => false,
+                };
+                let standing = self.actual.all_pieces().find(|held| other(held)).cloned();
+                standing.unwrap_or(lead)
+            }
+        })
     }
 
     fn inside(&mut self) -> Option<Change> {
@@ -335,6 +412,9 @@ impl<'a> Run<'a> {
             batch.push(Change::RemoveLink { link: owned.ok_or("not owned")? });
         }
         self.apply(&batch)?;
+        let rest: Vec<Piece> = self.actual.all_pieces().cloned().collect();
+        let rest: Vec<Change> = rest.into_iter().map(|piece| Change::Take { piece }).collect();
+        self.apply(&rest)?;
         let left = standing(&self.actual);
         if left.is_empty() { Ok(()) } else { Err(format!("left: {left:?}")) }
     }
@@ -351,19 +431,11 @@ fn gone(piece: &Piece) -> Option<(Piece, Disturbance)> {
             Disturbance::AddressGone { link: link.clone(), addr: IpNet::from(*addr) }
         }
         Piece::Answer { link, addr } => Disturbance::AnswerGone { link: link.clone(), addr: *addr },
-        Piece::Show { .. }
-        | Piece::Check { .. }
-        | Piece::Guard { .. }
-        | Piece::Admit { .. }
-        | Piece::Fallback { .. }
-        | Piece::Steer { .. } => return None,
+        _ => return None,
     };
     Some((piece.clone(), told))
 }
 
 fn standing(actual: &Actual) -> BTreeSet<Piece> {
-    let addresses: Vec<IpAddr> = actual.placed_addresses().collect();
-    let pieces = addresses.into_iter().flat_map(|addr| actual.pieces_of(addr).cloned());
-    let checks = actual.checked_cables().map(|cable| Piece::Check { cable: cable.clone() });
-    pieces.chain(checks).collect()
+    actual.all_pieces().cloned().collect()
 }

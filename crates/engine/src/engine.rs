@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use kleene_model::addr::Pools;
 use kleene_model::{
-    ContainerId, Driver, EndpointId, ExecId, Image, InstanceName, LinkName, NetworkId, Refusal,
-    RoutedCable, RunState,
+    ContainerId, Driver, EndpointId, ExecId, Family, Image, InstanceName, LinkName, NetworkId,
+    Refusal, RoutedCable, RunState,
 };
 
 use crate::actual::Actual;
@@ -86,6 +86,8 @@ pub struct Engine<H, S> {
     pub(crate) images: Vec<Image>,
     /// Who waits for an execution to start.
     pub(crate) starting: BTreeMap<ExecId, Vec<Token>>,
+    /// Interfaces that were opened for traffic of containers.
+    pub(crate) opened: BTreeSet<(Family, LinkName)>,
     /// Who waits for a container to end.
     pub(crate) stopping: BTreeMap<ContainerId, Vec<(Token, String)>>,
     /// The executions to start once their container runs, with their window.
@@ -124,6 +126,7 @@ impl<H: Host, S: Store> Engine<H, S> {
             stopping: BTreeMap::new(),
             pending: BTreeMap::new(),
             idle: BTreeSet::new(),
+            opened: BTreeSet::new(),
             effects: Vec::new(),
         };
         engine.state = State::from_records(engine.store.load().map_err(StartError::Store)?);

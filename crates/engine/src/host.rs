@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use kleene_model::{Borrowed, ContainerId, Family, LinkName, NetworkType};
+use kleene_model::{Borrowed, ContainerId, Family, LinkName, NetworkType, Ports, Protocol};
 
 use crate::actual::{Actual, HostRoute};
 use crate::change::Change;
@@ -34,6 +34,17 @@ pub struct ApplyError {
     /// What the kernel said.
     #[source]
     pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// A socket of a program of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Its address; `None` on the wildcard.
+    pub addr: Option<IpAddr>,
+    /// Its port.
+    pub port: u16,
+    /// `nginx (pid 17)`, or what else is known of its program.
+    pub holder: String,
 }
 
 /// The kernel of a host, as far as networks and endpoints go.
@@ -78,6 +89,13 @@ pub trait Host {
         family: Family,
     ) -> Result<Vec<Borrowed>, HostError>;
 
+    /// The same for an interface by which traffic of containers leaves the host
+    /// or comes to it.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn to_pass(&mut self, link: &LinkName, family: Family) -> Result<Vec<Borrowed>, HostError>;
+
     /// The value of a setting that was borrowed; `None` when it cannot be read,
     /// as when its interface is gone.
     fn setting(&mut self, name: &str) -> Option<String>;
@@ -93,6 +111,12 @@ pub trait Host {
     /// # Errors
     /// When the kernel does not answer.
     fn has_address(&mut self, addr: IpAddr) -> Result<bool, HostError>;
+
+    /// The sockets of the host's programs that hold any of these ports.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    fn listeners(&mut self, protocol: Protocol, ports: Ports) -> Result<Vec<Listener>, HostError>;
 
     /// Carries changes out, in order.
     ///

@@ -25,7 +25,13 @@ impl<H: Host, S: Store> Engine<H, S> {
         let link = LinkName::parse(interface)?;
         let seen = self.host.observe().map_err(|err| host_refused(&err))?;
         self.see(seen);
-        if let Some(why) = self.unfit(&link, force) {
+        // What is behind it could not be held to the policy.
+        let closed = match (network.icc, network.internal) {
+            (true, false) => None,
+            (_, true) => Some("the network is internal".to_owned()),
+            (false, false) => Some("containers of the network do not reach each other".to_owned()),
+        };
+        if let Some(why) = closed.or_else(|| self.unfit(&link, force)) {
             let (name, network) = (link.to_string(), network.name.to_string());
             return Err(Refusal::CannotLink { name, network, why });
         }

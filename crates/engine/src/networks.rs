@@ -42,7 +42,6 @@ impl<H: Host, S: Store> Engine<H, S> {
         let name = NetworkName::parse(&name)?;
         let asked = parse_subnets(&Dual { v4: subnet, v6: subnet6 })?;
         let nat = parse_nat(nat.as_deref())?;
-        permit(icc, internal)?;
 
         let mut next = self.state.clone();
         if name_is_taken(&next, &name) {
@@ -50,6 +49,11 @@ impl<H: Host, S: Store> Engine<H, S> {
         }
         let seen = self.host.observe().map_err(|err| host_refused(&err))?;
         self.see(seen);
+        if let Nat::Interface(link) = &nat
+            && self.actual.link(link).is_none()
+        {
+            return Err(Refusal::NoSuchInterface { name: link.to_string() });
+        }
         let interface = self.choose_interface(&next, kind, &interface)?;
         let subnet = self.choose_subnets(&next, kind, &asked)?;
         let gateway = parse_gateways(&Dual { v4: gateway, v6: gateway6 }, &subnet)?;
@@ -224,17 +228,4 @@ fn parse_nat(text: Option<&str>) -> Result<Nat, Refusal> {
         Some(HOST_GATEWAY) => Ok(Nat::HostGateway),
         Some(interface) => Ok(Nat::Interface(LinkName::parse(interface)?)),
     }
-}
-
-/// What this version does; the rest is refused by name.
-fn permit(icc: bool, internal: bool) -> Result<(), Refusal> {
-    if !icc {
-        return Err(Refusal::unsupported(
-            "icc=false: networks whose containers may not reach each other",
-        ));
-    }
-    if internal {
-        return Err(Refusal::unsupported("internal networks"));
-    }
-    Ok(())
 }

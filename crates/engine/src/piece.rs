@@ -9,12 +9,123 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use kleene_model::{Family, LinkName};
+use kleene_model::policy::NetworkRules;
+use kleene_model::{Family, LinkName, MacAddress, NetworkId, Ports, Protocol, Subnet};
+
+/// By which way a flow comes that asks for a published port.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Gate {
+    /// From the host itself, or from a container.
+    Inside,
+    /// By the interface of the host's default route.
+    Uplink,
+    /// By this interface.
+    Link(LinkName),
+}
+
+impl fmt::Display for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inside => f.write_str("from this host"),
+            Self::Uplink => f.write_str("by the default route"),
+            Self::Link(link) => write!(f, "by {link}"),
+        }
+    }
+}
+
+/// What a piece belongs to: a plan looks at the pieces of what was touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Of<'a> {
+    /// An address of a container.
+    Address(IpAddr),
+    /// The host's end of a cable.
+    Cable(&'a LinkName),
+    /// A network.
+    Network(NetworkId),
+    /// A subnet of a network.
+    Subnet(Subnet),
+    /// The host as a whole.
+    Host,
+}
 
 /// One of the things on the host that make a container's address usable by
-/// that container, and by nobody else.
+/// that container, and by nobody else, and that hold the policy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Piece {
+    /// What traffic of a network passes.
+    Rules {
+        /// The network.
+        rules: NetworkRules,
+    },
+    /// The source that flows of the host get on their way to containers where
+    /// they cannot keep theirs.
+    Near {
+        /// The network's subnet.
+        subnet: Subnet,
+        /// The host's own address.
+        addr: IpAddr,
+    },
+    /// This interface leads to the rest of the world.
+    Uplink {
+        /// For this family.
+        family: Family,
+        /// The interface.
+        link: LinkName,
+    },
+    /// What leaves by an interface with another source gets this one.
+    Way {
+        /// The interface.
+        link: LinkName,
+        /// The source.
+        addr: IpAddr,
+    },
+    /// Nothing comes out of a cable into a bridge but with this MAC address,
+    /// and with addresses that were let through.
+    Fence {
+        /// The host's end of the cable.
+        cable: LinkName,
+        /// The MAC address of the container's.
+        mac: MacAddress,
+    },
+    /// The address may be spoken with on a cable into a bridge.
+    Speak {
+        /// The host's end of the cable.
+        cable: LinkName,
+        /// The address.
+        addr: IpAddr,
+    },
+    /// A container that asks for its own published port with another address of
+    /// its own is not answered by itself, but by the host.
+    Round {
+        /// That address.
+        from: IpAddr,
+        /// The address that its ports lead to.
+        addr: IpAddr,
+    },
+    /// Ports of a container are published.
+    Open {
+        /// For whom.
+        gate: Gate,
+        /// The container's address.
+        addr: IpAddr,
+        /// The protocol.
+        protocol: Protocol,
+        /// The container's ports.
+        ports: Ports,
+    },
+    /// Ports of the host lead to a container.
+    Lead {
+        /// For whom.
+        gate: Gate,
+        /// The protocol.
+        protocol: Protocol,
+        /// The host's ports.
+        ports: Ports,
+        /// The container's address.
+        addr: IpAddr,
+        /// The container's ports: as many, or one for all.
+        inner: Ports,
+    },
     /// Whatever comes out of this cable with a source that was not admitted
     /// there is dropped.
     Check {
@@ -65,17 +176,57 @@ pub enum Piece {
 }
 
 impl Piece {
-    /// The address it is for; `None` for what belongs to a cable.
+    /// What it belongs to.
     #[must_use]
-    pub fn addr(&self) -> Option<IpAddr> {
+    pub fn of(&self) -> Of<'_> {
         match self {
-            Self::Check { .. } => None,
+            Self::Rules { rules } => Of::Network(rules.id),
+            Self::Near { subnet, .. } => Of::Subnet(*subnet),
+            Self::Uplink { .. } | Self::Way { .. } => Of::Host,
+            Self::Check { cable } | Self::Fence { cable, .. } => Of::Cable(cable),
             Self::Guard { addr }
+            | Self::Speak { addr, .. }
+            | Self::Round { addr, .. }
+            | Self::Open { addr, .. }
+            | Self::Lead { addr, .. }
             | Self::Admit { addr, .. }
             | Self::Fallback { addr }
             | Self::Steer { addr, .. }
             | Self::Show { addr, .. }
-            | Self::Answer { addr, .. } => Some(*addr),
+            | Self::Answer { addr, .. } => Of::Address(*addr),
+        }
+    }
+
+    /// The address it is for, where it belongs to one.
+    #[must_use]
+    pub fn addr(&self) -> Option<IpAddr> {
+        match self.of() {
+            Of::Address(addr) => Some(addr),
+            Of::Cable(_) | Of::Network(_) | Of::Subnet(_) | Of::Host => None,
+        }
+    }
+
+    /// Whether it is of the policy: what it stands for holds whatever becomes of
+    /// links.
+    #[must_use]
+    pub fn is_policy(&self) -> bool {
+        match self {
+            Self::Rules { .. }
+            | Self::Near { .. }
+            | Self::Uplink { .. }
+            | Self::Way { .. }
+            | Self::Check { .. }
+            | Self::Fence { .. }
+            | Self::Guard { .. }
+            | Self::Speak { .. }
+            | Self::Round { .. }
+            | Self::Open { .. }
+            | Self::Lead { .. }
+            | Self::Admit { .. } => true,
+            Self::Fallback { .. }
+            | Self::Steer { .. }
+            | Self::Show { .. }
+            | Self::Answer { .. } => false,
         }
     }
 
@@ -83,13 +234,22 @@ impl Piece {
     #[must_use]
     pub fn rank(&self) -> u8 {
         match self {
-            Self::Check { .. } => 0,
-            Self::Guard { .. } => 1,
-            Self::Admit { .. } => 2,
-            Self::Fallback { .. } => 3,
-            Self::Steer { .. } => 4,
-            Self::Show { .. } => 5,
-            Self::Answer { .. } => 6,
+            Self::Rules { .. } => 0,
+            Self::Near { .. } => 1,
+            Self::Uplink { .. } => 2,
+            Self::Way { .. } => 3,
+            Self::Check { .. } => 4,
+            Self::Fence { .. } => 5,
+            Self::Guard { .. } => 6,
+            Self::Speak { .. } => 7,
+            Self::Round { .. } => 8,
+            Self::Open { .. } => 9,
+            Self::Lead { .. } => 10,
+            Self::Admit { .. } => 11,
+            Self::Fallback { .. } => 12,
+            Self::Steer { .. } => 13,
+            Self::Show { .. } => 14,
+            Self::Answer { .. } => 15,
         }
     }
 
@@ -97,8 +257,17 @@ impl Piece {
     #[must_use]
     pub fn stands_on(&self, name: &LinkName) -> bool {
         match self {
-            Self::Check { .. }
+            Self::Rules { .. }
+            | Self::Near { .. }
+            | Self::Uplink { .. }
+            | Self::Way { .. }
+            | Self::Check { .. }
+            | Self::Fence { .. }
             | Self::Guard { .. }
+            | Self::Speak { .. }
+            | Self::Round { .. }
+            | Self::Open { .. }
+            | Self::Lead { .. }
             | Self::Admit { .. }
             | Self::Fallback { .. } => false,
             Self::Steer { cable, .. } => cable == name,
@@ -110,6 +279,21 @@ impl Piece {
 impl fmt::Display for Piece {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Rules { rules } => write!(f, "hold the rules of {}", rules.interface),
+            Self::Near { subnet, addr } => write!(f, "meet {} as {addr}", subnet.net()),
+            Self::Uplink { family, link } => {
+                write!(f, "take {link} for the way out ({})", family.protocol())
+            }
+            Self::Way { link, addr } => write!(f, "leave by {link} as {addr}"),
+            Self::Fence { cable, mac } => write!(f, "let only {mac} out of {cable}"),
+            Self::Round { from, addr } => write!(f, "turn what {from} asks of {addr}"),
+            Self::Speak { cable, addr } => write!(f, "let {addr} out of {cable}"),
+            Self::Open { gate, addr, protocol, ports } => {
+                write!(f, "open {ports}/{protocol} of {addr} {gate}")
+            }
+            Self::Lead { gate, protocol, ports, addr, inner } => {
+                write!(f, "lead {ports}/{protocol} to {inner} of {addr} {gate}")
+            }
             Self::Check { cable } => write!(f, "check the sources of {cable}"),
             Self::Guard { addr } => write!(f, "guard address {addr}"),
             Self::Admit { cable, addr } => write!(f, "admit source {addr} from {cable}"),

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use kleene_model::matrix::{self, Attachment};
@@ -43,6 +44,7 @@ pub fn plan(
     let extent = planner.extent(scope);
     let views = planner.views(&extent);
     let standing = planner.standing(&extent);
+    let policy = planner.policy(scope, &extent);
     let (mut cables, mut interfaces) = (Vec::new(), Vec::new());
     for link in planner.orphans(scope) {
         planner.remove(link, &mut cables, &mut interfaces);
@@ -58,21 +60,32 @@ pub fn plan(
     let containers = extent.containers.iter().filter_map(|id| desired.container(*id));
     let defaults =
         containers.flat_map(|container| planner.default_routes(container, &plugged)).collect();
+    let containers = extent.containers.iter().filter_map(|id| desired.container(*id));
+    let answers = containers.flat_map(|container| planner.answers(container, &plugged)).collect();
     let unchecked = planner.unchecked(scope);
+    let forgotten = planner.forgotten(&[&standing.taken, &standing.unfenced, &policy.taken]);
     [
         // What goes from a view gives way first: no flow of another network
         // loses a packet because its default route moved.
         views.kept,
         standing.taken,
         cables,
+        standing.unfenced,
         unchecked,
         interfaces,
+        policy.taken,
+        policy.put,
         networks,
         loopbacks,
         views.made,
+        // Before an address can be used there is what holds it.
+        standing.fenced,
         plugged,
         defaults,
+        answers,
         standing.put,
+        // Nothing lets them through any more.
+        forgotten,
         given_back,
     ]
     .concat()
@@ -84,6 +97,8 @@ pub(crate) struct Extent {
     pub(crate) containers: BTreeSet<ContainerId>,
     pub(crate) endpoints: BTreeSet<EndpointId>,
     pub(crate) addresses: BTreeSet<IpAddr>,
+    /// Networks whose rules are looked at.
+    pub(crate) ruled: BTreeSet<NetworkId>,
 }
 
 pub(crate) struct Planner<'a> {
@@ -104,6 +119,12 @@ impl Planner<'_> {
                     .held_addresses()
                     .chain(self.actual.placed_addresses())
                     .collect(),
+                ruled: self
+                    .desired
+                    .networks()
+                    .map(|network| network.id)
+                    .chain(self.actual.ruled_networks())
+                    .collect(),
             },
             Scope::Touched(touched) => {
                 let mut extent = Extent {
@@ -111,10 +132,14 @@ impl Planner<'_> {
                     containers: touched.containers.clone(),
                     endpoints: touched.endpoints.clone(),
                     addresses: touched.addresses.clone(),
+                    ruled: BTreeSet::new(),
                 };
                 for key in &touched.keys {
                     match key {
-                        Key::Network(id) => drop(extent.networks.insert(*id)),
+                        Key::Network(id) => {
+                            extent.networks.insert(*id);
+                            extent.ruled.insert(*id);
+                        }
                         Key::Container(id) => drop(extent.containers.insert(*id)),
                         Key::Endpoint(id) => drop(extent.endpoints.insert(*id)),
                         Key::Execution(_) => {}
@@ -123,6 +148,7 @@ impl Planner<'_> {
                 if !extent.networks.is_empty() {
                     extent.networks.extend(self.desired.lenders());
                 }
+                extent.addresses.extend(self.led_beside(&extent.containers));
                 extent
             }
         }
@@ -290,15 +316,15 @@ impl Planner<'_> {
     fn cable(&self, endpoint: &Endpoint, network: &Network) -> Vec<Change> {
         let Some(number) = endpoint.cable else { return Vec::new() };
         let host = LinkName::cable_host(number);
-        let mut changes = Vec::new();
         let existing = self.own(&host, Owner::Endpoint(endpoint.id));
         let whole = existing.is_some();
+        // Without its namespace a cable has nowhere to lead: the container is
+        // being adopted, or is about to be found dead.
+        if !whole && self.actual.namespace(endpoint.container).is_none() {
+            return Vec::new();
+        }
+        let mut changes = self.fence(endpoint, &host);
         if !whole {
-            // Without its namespace a cable has nowhere to lead: the container
-            // is being adopted, or is about to be found dead.
-            if self.actual.namespace(endpoint.container).is_none() {
-                return Vec::new();
-            }
             changes.push(Change::MakeCable {
                 cable: Cable {
                     purpose: CableUse::Port,
@@ -315,11 +341,47 @@ impl Planner<'_> {
         if existing.and_then(Link::master) != Some(&network.interface) {
             changes.push(Change::Plug { link: host.clone(), bridge: network.interface.clone() });
         }
+        if !network.icc && !existing.is_some_and(Link::is_isolated) {
+            changes.push(Change::Isolate { link: host.clone() });
+        }
         if !existing.is_some_and(Link::is_up) {
             changes.push(Change::RaiseLink { link: host });
         }
         if !whole {
             changes.extend(self.inside_own_stack(endpoint, network, number));
+        }
+        changes
+    }
+
+    /// With several networks a container answers as itself, and not by whatever
+    /// way is the shortest.
+    fn answers(&self, container: &Container, plugged: &[Change]) -> Vec<Change> {
+        let made = |change: &Change| match change {
+            Change::MakeCable { cable, .. } => cable.container == container.id,
+            _ => false,
+        };
+        let endpoints: Vec<&Arc<Endpoint>> = self.desired.endpoints_of(container.id).collect();
+        let several = container.driver == Driver::Vnet && endpoints.len() > 1;
+        if !several || !plugged.iter().any(made) {
+            return Vec::new();
+        }
+        let mut changes = Vec::new();
+        for endpoint in endpoints {
+            let (Some(network), Some(number)) =
+                (self.desired.network(endpoint.network), endpoint.cable)
+            else {
+                continue;
+            };
+            for (family, addr) in endpoint.address.present() {
+                let Some(subnet) = network.subnet.get(family) else { continue };
+                changes.push(Change::AnswerAs {
+                    container: container.id,
+                    link: LinkName::cable_container(number),
+                    addr: subnet.with_prefix(*addr),
+                    direct: network.icc,
+                    via: network.gateway_address(family),
+                });
+            }
         }
         changes
     }
@@ -332,11 +394,22 @@ impl Planner<'_> {
         let mut changes = Vec::new();
         for (family, addr) in endpoint.address.present() {
             if let Some(subnet) = network.subnet.get(family) {
-                let addr = subnet.with_prefix(*addr);
-                changes.push(Change::AddInnerAddress { container, link: link.clone(), addr });
+                let (link, addr) = (link.clone(), subnet.with_prefix(*addr));
+                let alone = !network.icc;
+                changes.push(Change::AddInnerAddress { container, link, addr, alone });
             }
         }
-        changes.push(Change::RaiseInnerLink { container, link });
+        changes.push(Change::RaiseInnerLink { container, link: link.clone() });
+        // Ports that are isolated reach the others by the gateway, where the
+        // policy is asked.
+        let families = endpoint.address.present().filter(|_| !network.icc);
+        for (family, _) in families {
+            let subnet = network.subnet.get(family).map(kleene_model::Subnet::net);
+            if let (Some(destination), Some(via)) = (subnet, network.gateway_address(family)) {
+                let link = link.clone();
+                changes.push(Change::AddInnerRoute { container, link, destination, via });
+            }
+        }
         changes
     }
 

@@ -12,7 +12,7 @@ use kleene_model::{
 
 use crate::change::{Cable, CableUse, Change, Owner};
 use crate::piece::{Inside, Piece};
-use crate::plan::{Extent, Planner, Scope};
+use crate::plan::{Extent, Planner};
 
 /// What happens in views.
 #[derive(Default)]
@@ -24,9 +24,14 @@ pub(crate) struct Views {
 }
 
 /// What happens to addresses on the host.
+#[derive(Default)]
 pub(crate) struct Standing {
     pub(crate) taken: Vec<Change>,
     pub(crate) put: Vec<Change>,
+    /// The same for addresses of `vnet` containers, which stand on no interface
+    /// of the host.
+    pub(crate) unfenced: Vec<Change>,
+    pub(crate) fenced: Vec<Change>,
 }
 
 impl Planner<'_> {
@@ -116,8 +121,9 @@ impl Planner<'_> {
                 mark: self.mark(owner),
             });
         }
-        if !self.actual.is_checked(&host) {
-            to.push(Change::Put { piece: Piece::Check { cable: host.clone() } });
+        let check = Piece::Check { cable: host.clone() };
+        if !self.actual.pieces_of_cable(&host).any(|piece| *piece == check) {
+            to.push(Change::Put { piece: check });
         }
         if !existing.is_some_and(crate::actual::Link::is_up) {
             to.push(Change::RaiseLink { link: host });
@@ -241,9 +247,14 @@ impl Planner<'_> {
     /// kernel at once.
     pub(crate) fn standing(&self, extent: &Extent) -> Standing {
         let (mut taken, mut put) = (Vec::new(), Vec::new());
+        let mut fenced: BTreeSet<Option<IpAddr>> = BTreeSet::new();
         for addr in &extent.addresses {
             let Some(desired) = self.pieces(*addr) else { continue };
             let known: BTreeSet<&Piece> = self.actual.pieces_of(*addr).collect();
+            let mut all = desired.iter().chain(known.iter().copied());
+            if all.any(|piece| matches!(piece, Piece::Speak { .. })) {
+                fenced.insert(Some(*addr));
+            }
             let mut new: Vec<Piece> =
                 desired.iter().filter(|piece| !known.contains(piece)).cloned().collect();
             taken.extend(known.iter().filter(|piece| !desired.contains(piece)).cloned().cloned());
@@ -260,10 +271,22 @@ impl Planner<'_> {
         }
         put.sort_by_key(Piece::rank);
         taken.sort_by_key(|piece| std::cmp::Reverse(piece.rank()));
-        Standing {
-            taken: taken.into_iter().map(|piece| Change::Take { piece }).collect(),
-            put: put.into_iter().map(|piece| Change::Put { piece }).collect(),
+        let mut standing = Standing::default();
+        for piece in taken {
+            let to = match fenced.contains(&piece.addr()) {
+                true => &mut standing.unfenced,
+                false => &mut standing.taken,
+            };
+            to.push(Change::Take { piece });
         }
+        for piece in put {
+            let to = match fenced.contains(&piece.addr()) {
+                true => &mut standing.fenced,
+                false => &mut standing.put,
+            };
+            to.push(Change::Put { piece });
+        }
+        standing
     }
 
     /// What an address shall stand on; `None` to leave it as it is.
@@ -275,8 +298,11 @@ impl Planner<'_> {
         else {
             return Some(pieces);
         };
-        if container.driver != Driver::Ipnet || !container.run.has_network() {
-            return Some(pieces);
+        match container.driver {
+            Driver::Host | Driver::Disabled => return Some(pieces),
+            Driver::Vnet => return self.fenced_pieces(endpoint, network, addr),
+            Driver::Ipnet if !container.run.has_network() => return Some(pieces),
+            Driver::Ipnet => {}
         }
         let cable = container.cable.as_ref()?.host();
         // One that was not brought up is about to be found dead, too.
@@ -298,13 +324,14 @@ impl Planner<'_> {
             }
         }
         pieces.insert(Piece::Show { link, addr });
+        pieces.extend(self.published(container, addr));
         Some(pieces)
     }
 
     /// The host's own source address towards a network's containers: the
     /// gateway, else an address of the interface, else that of the host's
     /// default route. Without one said, the kernel may choose a container's.
-    fn host_source(&self, network: &Network, family: Family) -> Option<IpAddr> {
+    pub(crate) fn host_source(&self, network: &Network, family: Family) -> Option<IpAddr> {
         let gateway = match network.kind {
             NetworkType::Bridge => network.gateway_address(family),
             NetworkType::Loopback | NetworkType::Custom => None,
@@ -313,31 +340,11 @@ impl Planner<'_> {
             let link = self.actual.link(&network.interface);
             let own = link.into_iter().flat_map(crate::actual::Link::addresses);
             let mut own = own.map(IpNet::addr).filter(|addr| {
-                Family::of(*addr) == family && self.desired.holder_of(*addr).is_none()
+                let usable = Family::of(*addr) == family && !addr.is_loopback();
+                usable && self.desired.holder_of(*addr).is_none()
             });
             own.next().or_else(|| self.actual.uplink(family).source)
         })
-    }
-
-    /// Cables whose sources need no check any more.
-    pub(crate) fn unchecked(&self, scope: Scope<'_>) -> Vec<Change> {
-        let cables = self.actual.checked_cables();
-        let unwanted: Vec<LinkName> = match scope {
-            Scope::All => {
-                let wanted = self.desired.containers().filter_map(|c| c.cable.as_ref());
-                let wanted: BTreeSet<LinkName> = wanted.map(RoutedCable::host).collect();
-                cables.filter(|cable| !wanted.contains(*cable)).cloned().collect()
-            }
-            // Their numbers may have been given to others in the same breath.
-            Scope::Touched(touched) => touched
-                .cables
-                .iter()
-                .filter(|cable| self.actual.is_checked(cable) && !self.desired.has_cable(cable))
-                .cloned()
-                .collect(),
-        };
-        let take = |cable| Change::Take { piece: Piece::Check { cable } };
-        unwanted.into_iter().map(take).collect()
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use kleene_model::{ContainerId, Driver, Family, LinkName, NetworkId, RoutedCable};
+use kleene_model::{ContainerId, Driver, Family, LinkName, Nat, NetworkId, RoutedCable};
 
 use crate::actual::Link;
 use crate::change::{Mark, Owner};
@@ -13,7 +13,7 @@ use crate::command::Effect;
 use crate::engine::Engine;
 use crate::health::Health;
 use crate::host::{ApplyError, Host, chain};
-use crate::piece::Piece;
+use crate::piece::{Of, Piece};
 use crate::store::{Durability, Key, Store};
 use crate::touched::Touched;
 
@@ -93,6 +93,8 @@ impl<H: Host, S: Store> Engine<H, S> {
         };
         self.see(seen);
         self.replace_lost_cables();
+        self.open_new_ways();
+        self.look_for_all_holders();
         self.mend();
     }
 
@@ -145,7 +147,8 @@ impl<H: Host, S: Store> Engine<H, S> {
                 let known = self.actual.link(link);
                 let new = known.is_some_and(|known| !known.addresses().contains(addr));
                 let of_network = self.state.network_on(link.as_str()).is_some();
-                new && of_network && self.state.holder_of(addr.addr()).is_none()
+                let way = self.is_way(link, Family::of(addr.addr()));
+                new && (of_network || way) && self.state.holder_of(addr.addr()).is_none()
             }
             Disturbance::RouteGone { addr } => self
                 .actual
@@ -155,9 +158,8 @@ impl<H: Host, S: Store> Engine<H, S> {
                 let shown = |piece: &Piece| matches!(piece, Piece::Show { .. });
                 addr.is_ipv6() && self.actual.pieces_of(*addr).any(shown)
             }
-            Disturbance::DefaultRoute { family } => {
-                self.actual.placed_addresses().any(|addr| Family::of(addr) == *family)
-            }
+            // Networks leave by it.
+            Disturbance::DefaultRoute { .. } => self.state.networks().next().is_some(),
             Disturbance::AnswerGone { link, addr } => {
                 let answer = Piece::Answer { link: link.clone(), addr: *addr };
                 self.stands(*addr, &answer)
@@ -185,6 +187,16 @@ impl<H: Host, S: Store> Engine<H, S> {
         let family = Family::of(addr.addr());
         let default = self.actual.uplink(family).source == Some(addr.addr());
         known && (self.state.network_on(link.as_str()).is_some() || default)
+            || self.is_way(link, Family::of(addr.addr()))
+    }
+
+    /// Whether traffic of networks leaves by an interface with another source.
+    fn is_way(&self, link: &LinkName, family: Family) -> bool {
+        let named = |network: &std::sync::Arc<kleene_model::Network>| match &network.nat {
+            Nat::Interface(name) => name == link,
+            Nat::None | Nat::HostGateway => false,
+        };
+        self.actual.uplink(family).link.as_ref() == Some(link) || self.state.networks().any(named)
     }
 
     /// A cable that somebody deleted took its inner end along. In the meantime
@@ -246,11 +258,19 @@ impl<H: Host, S: Store> Engine<H, S> {
             | Change::RetireCable { link } => of_mark(link.mark()),
             Change::AddAddress { link, .. } | Change::RaiseLink { link } => on(link),
             Change::Plug { bridge, .. } | Change::Unplug { bridge, .. } => on(bridge),
-            Change::Put { piece } | Change::Take { piece } => piece.addr().and_then(of_addr),
+            Change::Put { piece } | Change::Take { piece } => match piece.of() {
+                Of::Address(addr) => of_addr(addr),
+                Of::Network(id) => Some(id),
+                Of::Cable(_) | Of::Subnet(_) | Of::Host => None,
+            },
             Change::PutInside { container, .. } | Change::TakeInside { container, .. } => {
                 self.state.endpoints_of(*container).next().map(|e| e.network)
             }
             Change::Set { .. }
+            | Change::Isolate { .. }
+            | Change::Forget { .. }
+            | Change::AddInnerRoute { .. }
+            | Change::AnswerAs { .. }
             | Change::RaiseLoopback { .. }
             | Change::AddInnerAddress { .. }
             | Change::RaiseInnerLink { .. }

@@ -10,7 +10,7 @@ use imbl::{OrdMap, OrdSet};
 use kleene_model::addr::number;
 use kleene_model::{
     Container, ContainerId, Endpoint, EndpointId, ExecId, Execution, Family, LinkName, Network,
-    NetworkId, RoutedCable,
+    NetworkId, Ports, Protocol, RoutedCable,
 };
 
 use crate::health::Health;
@@ -36,6 +36,12 @@ pub struct State {
     /// Networks for which settings of the whole host are changed.
     lenders: OrdSet<NetworkId>,
     holders: OrdMap<IpAddr, EndpointId>,
+    /// The ports of the host that containers publish, one by one and in ranges.
+    pub(crate) single_ports: OrdSet<(Protocol, u16, ContainerId)>,
+    pub(crate) port_ranges: OrdSet<(Protocol, Ports, ContainerId)>,
+    /// Publications that are not in force, and why, by their place among those of
+    /// a container. Not stored: it is found out again.
+    pub(crate) held: OrdMap<(ContainerId, usize), String>,
     sequence: u64,
     pub(crate) health: OrdMap<NetworkId, Health>,
     touched: Touched,
@@ -185,9 +191,11 @@ impl State {
 
     /// Adds or replaces a container.
     pub fn put_container(&mut self, container: Arc<Container>) {
-        if let Some(old) = self.containers.get(&container.id) {
+        if let Some(old) = self.containers.get(&container.id).cloned() {
             self.container_names.remove(old.name.as_str());
+            self.index_ports(&old, false);
         }
+        self.index_ports(&container, true);
         self.container_names.insert(container.name.to_string(), container.id);
         if let Some(cable) = &container.cable {
             self.cables.take(u128::from(cable.number));
@@ -227,6 +235,8 @@ impl State {
         }
         if let Some(old) = self.containers.remove(&id) {
             self.container_names.remove(old.name.as_str());
+            self.index_ports(&old, false);
+            self.forget_held(id);
             if let Some(cable) = &old.cable {
                 self.cables.release(u128::from(cable.number));
             }
@@ -272,6 +282,7 @@ impl State {
         }
         self.touched.endpoint(&endpoint);
         if let Some(cable) = endpoint.cable {
+            self.touched.cables.insert(LinkName::cable_host(cable));
             self.cables.take(u128::from(cable));
         }
         self.endpoints_by_network.insert((endpoint.network, endpoint.id));
@@ -286,9 +297,11 @@ impl State {
         let Some(old) = self.endpoints.get(&id).filter(|old| old.cable != cable) else { return };
         let mut changed = Endpoint::clone(old);
         if let Some(number) = changed.cable {
+            self.touched.cables.insert(LinkName::cable_host(number));
             self.cables.release(u128::from(number));
         }
         if let Some(number) = cable {
+            self.touched.cables.insert(LinkName::cable_host(number));
             self.cables.take(u128::from(number));
         }
         changed.cable = cable;
@@ -356,6 +369,7 @@ impl State {
             self.holders.remove(addr);
         }
         if let Some(cable) = old.cable {
+            self.touched.cables.insert(LinkName::cable_host(cable));
             self.cables.release(u128::from(cable));
         }
         self.endpoints_by_network.remove(&(old.network, id));
@@ -426,11 +440,11 @@ fn execution_bounds() -> (ExecId, ExecId) {
     (lowest(ExecId::from_bytes), highest(ExecId::from_bytes))
 }
 
-fn lowest<T>(make: fn([u8; 6]) -> Option<T>) -> T {
+pub(crate) fn lowest<T>(make: fn([u8; 6]) -> Option<T>) -> T {
     // The lowest id that is not all decimal digits.
     make([0, 0, 0, 0, 0, 0x0a]).unwrap_or_else(|| unreachable!("0x0a has a letter"))
 }
 
-fn highest<T>(make: fn([u8; 6]) -> Option<T>) -> T {
+pub(crate) fn highest<T>(make: fn([u8; 6]) -> Option<T>) -> T {
     make([0xff; 6]).unwrap_or_else(|| unreachable!("0xff has letters"))
 }

@@ -20,7 +20,7 @@ pub struct Touched {
     pub containers: BTreeSet<ContainerId>,
     /// Endpoints to be looked at, without being written.
     pub endpoints: BTreeSet<EndpointId>,
-    /// Routed cables that containers have or had.
+    /// Cables that containers have or had.
     pub cables: BTreeSet<LinkName>,
     /// Networks to be looked at, without being written.
     pub networks: BTreeSet<NetworkId>,

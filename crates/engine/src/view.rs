@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kleene_model::api;
 use kleene_model::{
     Container, Driver, Dual, Endpoint, EndpointId, EndpointOptions, Execution, ExecutionState,
-    Gateway, Image, Nat, Network, Refusal,
+    Gateway, Image, Listed, Nat, Network, PublishedPort, Refusal,
 };
 
 use crate::health::Health;
@@ -106,7 +106,7 @@ pub fn container_list(state: &State, images: &[Image], all: bool) -> Vec<api::Co
         .map(|c| {
             let image = images.iter().find(|image| image.id == c.image);
             api::ContainerSummary {
-                container: container(c),
+                container: container(state, c),
                 image_name: image.map(|image| image.name.clone()).unwrap_or_default(),
                 image_tag: image.map(|image| image.tag.clone()).unwrap_or_default(),
                 jid: c.pid,
@@ -131,13 +131,15 @@ pub fn container_inspect(state: &State, ident: &str) -> Result<api::ContainerIns
     let carriers = state.carriers(found.id);
     let endpoints = state.endpoints_of(found.id).map(|e| endpoint(state, e, &carriers));
     Ok(api::ContainerInspect {
-        container: container(found),
+        container: container(state, found),
         container_endpoints: endpoints.collect(),
         container_mountpoints: found.mounts.iter().map(mount).collect(),
     })
 }
 
-fn container(container: &Container) -> api::Container {
+fn container(state: &State, container: &Container) -> api::Container {
+    let ports = container.ports.iter().enumerate();
+    let ports = ports.map(|(place, port)| published(state, container, place, port));
     api::Container {
         id: container.id.to_string(),
         name: container.name.to_string(),
@@ -146,13 +148,38 @@ fn container(container: &Container) -> api::Container {
         user: container.user.clone(),
         env: container.env.clone(),
         network_driver: container.driver,
-        public_ports: Vec::new(),
+        public_ports: ports.collect(),
         jail_param: container.jail_param.clone(),
         restart_policy: "no".to_owned(),
         persist: container.persist,
         created: container.created.clone(),
         dataset: String::new(),
         running: container.run.is_running(),
+    }
+}
+
+/// A published port, and where it leads now.
+fn published(
+    state: &State,
+    container: &Container,
+    place: usize,
+    port: &PublishedPort,
+) -> api::PublishedPort {
+    let target = Dual::from_fn(|family| {
+        let target = state.target(container.id, family);
+        target.map(|addr| addr.to_string()).unwrap_or_default()
+    });
+    api::PublishedPort {
+        interfaces: match &port.on {
+            Listed::Uplink => Vec::new(),
+            Listed::These(links) => links.iter().map(ToString::to_string).collect(),
+        },
+        host_port: port.host.to_string(),
+        container_port: port.container.to_string(),
+        protocol: port.protocol.to_string(),
+        ip_address: target.v4,
+        ip_address6: target.v6,
+        degraded: state.held(container.id, place).map(str::to_owned),
     }
 }
 

@@ -33,8 +33,21 @@ impl State {
         (!network.interface.is_loopback()).then_some(&network.interface)
     }
 
+    /// Whether containers in the network have addresses of this family, or shall.
+    #[must_use]
+    pub fn is_used(&self, id: NetworkId, family: Family) -> bool {
+        self.endpoints_of_network(id).any(|endpoint| {
+            let container = self.container(endpoint.container);
+            endpoint.address.get(family).is_some()
+                && container.is_some_and(|container| container.run.has_network())
+        })
+    }
+
     /// Whether a setting that was changed for a network is needed.
     pub(crate) fn is_needed(&self, id: NetworkId, borrowed: &Borrowed) -> bool {
+        if borrowed.way {
+            return self.networks().any(|network| self.is_used(network.id, borrowed.family));
+        }
         let stood_on = |id| self.is_stood_on(id, borrowed.family);
         if !borrowed.shared {
             return stood_on(id);
@@ -72,18 +85,30 @@ impl State {
     }
 
     /// The endpoint that carries a container's default route: the first whose
-    /// network is not internal and, where the container needs one, has a gateway.
+    /// network is not internal, if there is one, and, where the container needs one, has a gateway.
     #[must_use]
     pub fn carrier(&self, id: ContainerId, family: Family) -> Option<&Arc<Endpoint>> {
         let needs_gateway = self.container(id).is_some_and(|c| c.driver == Driver::Vnet);
-        self.by_priority(id).into_iter().find(|endpoint| {
+        let usable = |endpoint: &&Arc<Endpoint>, internal: bool| {
             let network = self.network(endpoint.network);
             let leads_out = network.is_some_and(|network| {
                 let gateway = network.gateway_address(family).is_some();
-                !network.internal && (gateway || !needs_gateway)
+                network.internal == internal && (gateway || !needs_gateway)
             });
             endpoint.address.get(family).is_some() && leads_out
-        })
+        };
+        let endpoints = self.by_priority(id);
+        // Who comes to a published port of a container in internal networks only
+        // is answered all the same.
+        let first = |internal| endpoints.iter().copied().find(|e| usable(e, internal));
+        first(false).or_else(|| first(true))
+    }
+
+    /// The address that a container's published ports lead to: that of its first
+    /// endpoint by priority.
+    #[must_use]
+    pub fn target(&self, id: ContainerId, family: Family) -> Option<IpAddr> {
+        self.by_priority(id).into_iter().find_map(|endpoint| *endpoint.address.get(family))
     }
 
     /// The endpoints that carry a container's default routes.

@@ -1,7 +1,9 @@
 //! Carries changes out on the host and observes it.
 //!
 //! One module per system, side by side; [`imp`] is the one this is built for.
+//! What is only text, as of [`freebsd`], is built for all of them.
 
+pub mod freebsd;
 #[cfg(target_os = "linux")]
 pub mod linux;
 

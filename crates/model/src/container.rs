@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{ContainerId, ExecId, ImageId};
 use crate::name::ContainerName;
 use crate::network::RoutedCable;
+use crate::port::PublishedPort;
 
 /// A container's network driver. Exactly one, fixed at creation.
 #[derive(
@@ -112,6 +113,9 @@ pub struct Container {
     /// Jail parameters, as they were given.
     #[serde(default)]
     pub jail_param: Vec<String>,
+    /// Its published ports, in the order in which they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PublishedPort>,
     /// Whether `prune` spares it.
     pub persist: bool,
     /// When it was created, RFC 3339 in UTC with microseconds.

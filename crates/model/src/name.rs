@@ -144,6 +144,13 @@ impl LinkName {
         (Self::cable_host(number) == *self).then_some(number)
     }
 
+    /// The number of the cable whose container's end has this name.
+    #[must_use]
+    pub fn inner_number(&self) -> Option<u32> {
+        let number = self.0.strip_prefix("epair")?.strip_suffix('b')?.parse().ok()?;
+        (Self::cable_container(number) == *self).then_some(number)
+    }
+
     /// Whether it is the name of a container's end of a cable.
     #[must_use]
     pub fn is_cable_container(&self) -> bool {

@@ -159,6 +159,10 @@ pub struct Borrowed {
     /// network needs it.
     #[serde(default)]
     pub shared: bool,
+    /// Whether it is of an interface by which traffic of containers leaves the
+    /// host or comes to it: then it stays for as long as there is any.
+    #[serde(default)]
+    pub way: bool,
     /// The value it had.
     pub before: String,
     /// The value it needs.

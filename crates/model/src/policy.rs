@@ -33,9 +33,6 @@ pub struct NetworkRules {
     pub interface: LinkName,
     /// Its subnets.
     pub subnet: Dual<Option<Subnet>>,
-    /// The host's own address towards its containers: the gateway, else the
-    /// source of the host's way to them.
-    pub near: Dual<Option<IpAddr>>,
     /// Whether its containers reach each other.
     pub icc: bool,
     /// Whether it is cut off from everything else.
@@ -83,6 +80,9 @@ pub struct HostFacts {
 pub struct Policy {
     /// The networks.
     pub networks: BTreeMap<NetworkId, NetworkRules>,
+    /// The host's own address towards the containers of each network: its
+    /// gateway, else the source of the host's way to them.
+    pub near: BTreeMap<NetworkId, Dual<Option<IpAddr>>>,
     /// The addresses of endpoints that stand.
     pub members: BTreeMap<IpAddr, Member>,
     /// The published ports. Where two have the same port of the host on

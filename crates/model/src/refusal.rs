@@ -186,8 +186,9 @@ pub enum Refusal {
     /// A custom network without an interface.
     #[error("a custom network needs an interface of the host: name one, as in --interface eth0")]
     InterfaceRequired,
-    /// A custom network on an interface that the host does not have.
-    #[error("interface {name} does not exist on the host: a custom network needs one that does")]
+    /// An interface that the host does not have, for a custom network, for nat or
+    /// for a published port.
+    #[error("interface {name} does not exist on the host")]
     NoSuchInterface {
         /// The interface.
         name: String,

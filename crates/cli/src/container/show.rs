@@ -167,11 +167,15 @@ fn print(ui: &mut Ui, inspected: ContainerInspect, networks: &[Network]) -> Resu
             protocol,
             ip_address,
             ip_address6,
+            degraded,
         } = port;
-        vec![host_port, container_port, protocol, interfaces.join(" "), ip_address, ip_address6]
+        let state = degraded.unwrap_or_default();
+        let interfaces = interfaces.join(" ");
+        vec![host_port, container_port, protocol, interfaces, ip_address, ip_address6, state]
     };
     let rows = public_ports.into_iter().map(port).collect();
-    let columns = ["HOST PORT", "CONTAINER PORT", "PROTOCOL", "INTERFACES", "IPV4", "IPV6"];
+    let columns =
+        ["HOST PORT", "CONTAINER PORT", "PROTOCOL", "INTERFACES", "IPV4", "IPV6", "DEGRADED"];
     details::print_table(ui, &columns, rows)?;
     let endpoint = |endpoint: EndPoint| {
         let network = networks.iter().find(|network| network.id == endpoint.network_id);

@@ -7,6 +7,7 @@ pub(crate) mod websocket;
 
 use kleene_e2e::{Output, World};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
@@ -33,12 +34,26 @@ pub(crate) fn web(world: &World) -> String {
     reply.expect(201).id().to_owned()
 }
 
-/// Creates a container without starting it.
+/// Creates a container without starting it. Whoever is outside reaches its ports
+/// 9000 to 9200, where the container has an address; those of the host are not
+/// what is asked for, so they are any.
 #[track_caller]
 pub(crate) fn create(world: &World, name: &str, driver: &str) -> String {
-    let config = json!({
+    static NEXT: AtomicU16 = AtomicU16::new(10_000);
+    let first = NEXT.fetch_add(201, Ordering::Relaxed);
+    let host = format!("{first}:{}", first + 200);
+    let publish = |protocol| {
+        json!({
+            "interfaces": ["eth0"], "host_port": host, "container_port": "9000:*",
+            "protocol": protocol,
+        })
+    };
+    let mut config = json!({
         "name": name, "image": "host-usr", "cmd": ["sleep", "1000"], "network_driver": driver,
     });
+    if matches!(driver, "ipnet" | "vnet") {
+        config["public_ports"] = json!([publish("tcp"), publish("udp")]);
+    }
     world.http("POST", "/containers/create", Some(&config)).expect(201).id().to_owned()
 }
 

@@ -155,10 +155,11 @@ pub(crate) fn create_network(world: &World, name: &str, kind: &str, changes: &Va
     world.http("POST", "/networks/create", Some(&body))
 }
 
-/// Creates a network; `changes` go over a dual-stack one of its type.
+/// Creates a network; `changes` go over a dual-stack one of its type, whose
+/// containers are seen outside as themselves.
 #[track_caller]
 pub(crate) fn network(world: &World, name: &str, kind: &str, changes: &Value) -> String {
-    let gateways = json!({"gateway": "<auto>", "gateway6": "<auto>"});
+    let gateways = json!({"gateway": "<auto>", "gateway6": "<auto>", "nat": ""});
     let changes = super::with(gateways, changes);
     create_network(world, name, kind, &changes).expect(201).id().to_owned()
 }

@@ -20,10 +20,10 @@ pub(crate) struct Cell {
 }
 
 const NETWORK: &str = "net";
-const PORT: u16 = 7000;
+const PORT: u16 = 9000;
 /// One that nothing from before the operation listens on.
-const OTHER_PORT: u16 = 7002;
-const PEER_PORT: u16 = 7001;
+const OTHER_PORT: u16 = 9002;
+const PEER_PORT: u16 = 9001;
 const NONE: [String; 2] = [String::new(), String::new()];
 
 /// A network with a container that answers, and what is asked of both.

@@ -59,15 +59,19 @@ pub(crate) fn dnsmasq(stage: &mut Stage<'_>) {
     let wildcard = "klee exec -d dns dnsmasq --keep-in-foreground --conf-file=/dev/null --port=5353 \
          --no-resolv --no-hosts --host-record=www.example.test,203.0.113.7";
     stage.type_in(Place::Host, wildcard).ok();
-    let mut all = stage.addresses("dns").to_vec();
-    all.extend(addresses_of(stage.world, "dns", "back"));
+    let own = stage.addresses("dns").to_vec();
+    // What is published leads to the first network; the host reaches all.
+    let back = addresses_of(stage.world, "dns", "back").to_vec();
     for (port, how) in [(53, "each address bound"), (5353, "the wildcard bound")] {
         for protocol in ["udp", "tcp"] {
             let line = format!("python3 -I -S /srv/dns.py {protocol} ADDR {port} www.example.test");
             let what = format!("with {how} there is no answer to {protocol}");
             for place in EVERYWHERE {
-                stage.ask(place, &all, &line, "203.0.113.7\n", &what);
+                if port == 53 || place == Place::Host {
+                    stage.ask(place, &own, &line, "203.0.113.7\n", &what);
+                }
             }
+            stage.ask(Place::Host, &back, &line, "203.0.113.7\n", &what);
         }
     }
 }
@@ -111,21 +115,17 @@ pub(crate) fn iperf3(stage: &mut Stage<'_>) {
     stage.everywhere("iperf", "iperf3 -c ADDR -n 256K", "receiver");
     let udp = "iperf3 -u -b 100M -n 256K -c ADDR";
     stage.everywhere("iperf", udp, "receiver");
-    // A second network, whose addresses are not on the outside's way in.
+    // A second network, whose addresses the host alone reaches.
     stage.type_in(Place::Host, "klee network connect back iperf").ok();
     let back = addresses_of(stage.world, "iperf", "back");
     let no_answer = "in a second network it gives no answer";
-    stage.ask(Place::Outside, &back, "iperf3 -c ADDR -n 256K", "receiver", no_answer);
+    stage.ask(Place::Host, &back, "iperf3 -c ADDR -n 256K", "receiver", no_answer);
     for addr in &back {
         let line = about("klee exec -d iperf iperf3 -s -p 5202 -B ADDR", addr);
         stage.type_in(Place::Host, &line).ok();
     }
-    stage.ask(Place::Outside, &back, &format!("{udp} -p 5202"), "receiver", no_answer);
-    for addr in &back {
-        let heard = stage.type_in(Place::Outside, &about(&format!("timeout 2 {udp}"), addr));
-        let otherwise = "in several networks UDP needs `-B`";
-        stage.holds(heard.contains("receiver"), otherwise, &heard.to_string());
-    }
+    stage.ask(Place::Host, &back, &format!("{udp} -p 5202"), "receiver", no_answer);
+    stage.ask(Place::Host, &back, udp, "receiver", no_answer);
 }
 
 pub(crate) fn node(stage: &mut Stage<'_>) {

@@ -94,8 +94,14 @@ impl<'a> Stage<'a> {
     /// Starts the containers that ask: one of each driver.
     pub(crate) fn neighbours(&self, mounts: &[&str]) {
         let mounts: String = mounts.iter().map(|mount| here(&format!("-m {mount} "))).collect();
-        for (name, how) in [(NEAR, Driver::Ipnet.how()), (WIRED, Driver::Vnet.how())] {
-            let line = format!("klee run -d {how} --name {name} {mounts} host-usr sleep 1000");
+        let neighbours = [(NEAR, Driver::Ipnet.how(), 10_000), (WIRED, Driver::Vnet.how(), 20_000)];
+        for (name, how, ports) in neighbours {
+            // What they serve in their turn.
+            let open = [(8080, "tcp"), (53, "tcp"), (53, "udp")]
+                .map(|(port, protocol)| format!("-p {}:{port}/{protocol}", ports + port));
+            let open = open.join(" ");
+            let line =
+                format!("klee run -d {how} {open} --name {name} {mounts} host-usr sleep 1000");
             self.type_in(Place::Host, &line).ok();
         }
     }

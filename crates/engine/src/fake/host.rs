@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kleene_model::{Borrowed, ContainerId, Family, InstanceName, LinkName, NetworkType};
+use kleene_model::{
+    Borrowed, ContainerId, Family, InstanceName, LinkName, NetworkType, Ports, Protocol,
+};
 
 use super::faults::{Fault, Step, Times};
 use super::kernel::{Errno, Kernel, Kind};
 use crate::actual::{Actual, HostRoute, Link, LinkKind};
 use crate::change::{Change, Mark, Owned};
-use crate::host::{ApplyError, Host, HostError};
+use crate::host::{ApplyError, Host, HostError, Listener};
 use crate::piece::Inside;
 use crate::reconcile::Disturbance;
 
@@ -184,7 +186,16 @@ fn apply_one(kernel: &mut Kernel, change: &Change) -> Result<(), Errno> {
             let port = kernel.links.get(link).and_then(|link| link.master.as_ref());
             if port == Some(bridge) { kernel.set_master(link, None) } else { Ok(()) }
         }
-        Change::AddInnerAddress { container, link, addr } => {
+        Change::Isolate { link } => kernel.isolate(link),
+        Change::AddInnerRoute { container, link, destination, via } => {
+            kernel.add_subnet(*container, link, *destination, *via)
+        }
+        Change::AnswerAs { container, link, addr, .. } => {
+            kernel.answer_as(*container, link, addr.addr())
+        }
+        // It keeps none.
+        Change::Forget { .. } => Ok(()),
+        Change::AddInnerAddress { container, link, addr, alone: _ } => {
             kernel.add_inner_address(*container, link, *addr)
         }
         Change::RaiseInnerLink { container, link } => kernel.raise_inner(*container, link),
@@ -230,7 +241,7 @@ impl Host for FakeHost {
                 Kind::Other => LinkKind::Other,
             };
             let seen = Link::observed(name.clone(), kind, link.up, link.alias.as_deref());
-            actual.insert(seen.with_mtu(link.mtu));
+            actual.insert(seen.with_mtu(link.mtu).as_isolated(link.isolated));
             for addr in &link.addresses {
                 actual.insert_address(name, *addr);
             }
@@ -272,9 +283,26 @@ impl Host for FakeHost {
         let borrow = |(setting, shared): (String, bool)| {
             let before = settings.get(&setting).cloned().unwrap_or_else(|| "0".to_owned());
             let wanted = "1".to_owned();
-            (before != wanted).then_some(Borrowed { setting, family, shared, before, wanted })
+            let way = false;
+            (before != wanted).then_some(Borrowed { setting, family, shared, way, before, wanted })
         };
         Ok(needed.into_iter().filter_map(borrow).collect())
+    }
+
+    fn to_pass(&mut self, link: &LinkName, family: Family) -> Result<Vec<Borrowed>, HostError> {
+        let setting = format!("{link}/{}/forwarding", family.inet());
+        let before = self.lock().kernel.settings.get(&setting).cloned();
+        let before = before.unwrap_or_else(|| "0".to_owned());
+        let (shared, way, wanted) = (true, true, "1".to_owned());
+        let needed = Borrowed { setting, family, shared, way, before, wanted };
+        Ok(Some(needed).filter(|needed| needed.before != needed.wanted).into_iter().collect())
+    }
+
+    fn listeners(&mut self, protocol: Protocol, ports: Ports) -> Result<Vec<Listener>, HostError> {
+        let inner = self.lock();
+        let held = inner.kernel.listeners.iter().filter(|(of, _)| *of == protocol);
+        let held = held.filter(|(_, listener)| ports.contains(listener.port));
+        Ok(held.map(|(_, listener)| listener.clone()).collect())
     }
 
     fn setting(&mut self, name: &str) -> Option<String> {

@@ -6,10 +6,12 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use kleene_model::{ContainerId, Family, LinkName, MacAddress};
+use kleene_model::{ContainerId, Family, LinkName, MacAddress, Protocol};
 
 use crate::actual::HostRoute;
 use crate::change::{Cable, Mark};
+use crate::host::Listener;
+use crate::piece::Piece;
 
 /// What the kernel says when it refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,12 +91,14 @@ pub struct KernelLink {
     pub addresses: BTreeSet<IpNet>,
     /// The largest packet that it takes.
     pub mtu: u32,
+    /// Whether it is a port that reaches only ports that are not so.
+    pub isolated: bool,
 }
 
 impl KernelLink {
     fn new(kind: Kind, mac: MacAddress, alias: Option<String>) -> Self {
         let (master, addresses) = (None, BTreeSet::new());
-        Self { kind, mac, alias, up: false, master, addresses, mtu: 1500 }
+        Self { kind, mac, alias, up: false, master, addresses, mtu: 1500, isolated: false }
     }
 }
 
@@ -120,6 +124,10 @@ pub struct Namespace {
     pub links: BTreeMap<LinkName, InnerLink>,
     /// Its default routes: over which link, to which gateway.
     pub defaults: BTreeMap<Family, (LinkName, IpAddr)>,
+    /// Over which link it answers with an address.
+    pub answers: BTreeMap<IpAddr, LinkName>,
+    /// Its ways to subnets that are not on the wire, by their gateways.
+    pub subnets: BTreeMap<IpNet, (LinkName, IpAddr)>,
     /// In a view: the addresses on its loopback, `::1` excepted.
     pub loopback: BTreeSet<IpNet>,
     /// In a view: over which link the host is known.
@@ -145,17 +153,15 @@ pub struct Kernel {
     pub settings: BTreeMap<String, String>,
     /// Addresses that others use on the wire of a link.
     pub neighbours: BTreeMap<LinkName, BTreeSet<IpAddr>>,
+    /// Sockets of the host's programs.
+    pub listeners: Vec<(Protocol, Listener)>,
 }
 
 /// What stands on the host for containers' addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Cables whose sources are checked.
-    pub checked: BTreeSet<LinkName>,
-    /// Guarded addresses.
-    pub guarded: BTreeSet<IpAddr>,
-    /// Which sources may come out of which cable.
-    pub admitted: BTreeSet<(LinkName, IpAddr)>,
+    /// What the packet filter holds.
+    pub policy: BTreeSet<Piece>,
     /// Unreachable routes.
     pub fallbacks: BTreeSet<IpAddr>,
     /// Routes into cables, with the host's source.
@@ -255,10 +261,13 @@ impl Kernel {
         {
             namespace.links.remove(peer);
             namespace.defaults.retain(|_, (link, _)| link != peer);
+            namespace.subnets.retain(|_, (link, _)| link != peer);
+            namespace.answers.retain(|_, link| link != peer);
             namespace.met.retain(|(link, _)| link != peer);
             namespace.routes.retain(|_, (link, ..)| link != peer);
         }
         for port in self.links.values_mut().filter(|port| port.master.as_ref() == Some(name)) {
+            port.isolated = false;
             port.master = None;
         }
         Ok(())
@@ -309,7 +318,57 @@ impl Kernel {
         if bridge.is_some() && link.kind == Kind::Bridge {
             return Err(Errno::Loop);
         }
-        link.master = bridge.cloned();
+        if link.master.as_ref() != bridge {
+            link.master = bridge.cloned();
+            link.isolated = false;
+        }
+        Ok(())
+    }
+
+    /// Isolates a port.
+    ///
+    /// # Errors
+    /// [`Errno::NoDevice`], [`Errno::NotSupported`] for a link that is no port.
+    pub fn isolate(&mut self, name: &LinkName) -> Done {
+        let link = self.link(name)?;
+        if link.master.is_none() {
+            return Err(Errno::NotSupported);
+        }
+        link.isolated = true;
+        Ok(())
+    }
+
+    /// Has a container answer with an address over a link.
+    ///
+    /// # Errors
+    /// [`Errno::NoEntry`], [`Errno::NoDevice`], [`Errno::NetworkDown`] over a
+    /// link that is down.
+    pub fn answer_as(&mut self, container: ContainerId, name: &LinkName, addr: IpAddr) -> Done {
+        if !self.inner(container, name)?.up {
+            return Err(Errno::NetworkDown);
+        }
+        let namespace = self.namespaces.get_mut(&container).ok_or(Errno::NoEntry)?;
+        namespace.answers.insert(addr, name.clone());
+        Ok(())
+    }
+
+    /// Leads a subnet to a gateway inside a container.
+    ///
+    /// # Errors
+    /// [`Errno::NoEntry`], [`Errno::NoDevice`], [`Errno::NetworkDown`] over a
+    /// link that is down.
+    pub fn add_subnet(
+        &mut self,
+        container: ContainerId,
+        name: &LinkName,
+        destination: IpNet,
+        via: IpAddr,
+    ) -> Done {
+        if !self.inner(container, name)?.up {
+            return Err(Errno::NetworkDown);
+        }
+        let namespace = self.namespaces.get_mut(&container).ok_or(Errno::NoEntry)?;
+        namespace.subnets.insert(destination, (name.clone(), via));
         Ok(())
     }
 
@@ -327,57 +386,6 @@ impl Kernel {
             self.standing.without(&name, true);
         }
         self.namespaces.remove(&container);
-    }
-
-    /// Brings a container's loopback up.
-    ///
-    /// # Errors
-    /// [`Errno::NoEntry`].
-    pub fn raise_loopback(&mut self, container: ContainerId) -> Done {
-        self.namespaces.get_mut(&container).ok_or(Errno::NoEntry)?.loopback_up = true;
-        Ok(())
-    }
-
-    /// Adds an address inside a container.
-    ///
-    /// # Errors
-    /// [`Errno::NoEntry`], [`Errno::NoDevice`], [`Errno::Exists`],
-    /// [`Errno::AddressNotAvailable`].
-    pub fn add_inner_address(
-        &mut self,
-        container: ContainerId,
-        name: &LinkName,
-        addr: IpNet,
-    ) -> Done {
-        insert(&mut self.inner(container, name)?.addresses, addr)
-    }
-
-    /// Brings a link inside a container up.
-    ///
-    /// # Errors
-    /// [`Errno::NoEntry`], [`Errno::NoDevice`].
-    pub fn raise_inner(&mut self, container: ContainerId, name: &LinkName) -> Done {
-        self.inner(container, name)?.up = true;
-        Ok(())
-    }
-
-    /// Sets a default route inside a container, in place of another.
-    ///
-    /// # Errors
-    /// [`Errno::NoEntry`], [`Errno::NoDevice`], [`Errno::NetworkDown`] over a
-    /// link that is down, [`Errno::NetworkUnreachable`] to a gateway that is
-    /// not on the link.
-    pub fn add_default(&mut self, container: ContainerId, name: &LinkName, via: IpAddr) -> Done {
-        let link = self.inner(container, name)?;
-        if !link.up {
-            return Err(Errno::NetworkDown);
-        }
-        if !link.addresses.iter().any(|addr| addr.contains(&via)) {
-            return Err(Errno::NetworkUnreachable);
-        }
-        let namespace = self.namespaces.get_mut(&container).ok_or(Errno::NoEntry)?;
-        namespace.defaults.insert(Family::of(via), (name.clone(), via));
-        Ok(())
     }
 
     /// The routes of the host: those somebody set, and those of the addresses

@@ -8,6 +8,7 @@
 
 mod faults;
 mod host;
+mod inner;
 mod kernel;
 mod rig;
 mod rig_check;

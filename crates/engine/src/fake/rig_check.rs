@@ -85,13 +85,8 @@ impl Rig {
         );
         let shadowed = self.host.snapshot().standing.shadowed;
         hold!(shadowed.is_empty(), "{shadowed:?} are unreachable in spite of their cables");
-        let standing = |actual: &Actual| -> Vec<Piece> {
-            let addresses: Vec<_> = actual.placed_addresses().collect();
-            addresses
-                .into_iter()
-                .flat_map(|addr| actual.pieces_of(addr).cloned().collect::<Vec<_>>())
-                .collect()
-        };
+        let standing =
+            |actual: &Actual| -> BTreeSet<Piece> { actual.all_pieces().cloned().collect() };
         hold!(
             standing(&engine.actual) == standing(&seen),
             "the picture is not what stands: {:#?} is not {:#?}",

@@ -19,10 +19,11 @@ impl Kernel {
     /// [`Errno::Exists`] for an address that somebody else has set.
     pub fn put(&mut self, piece: &Piece) -> Done {
         match piece {
-            Piece::Check { cable } => drop(self.standing.checked.insert(cable.clone())),
-            Piece::Guard { addr } => drop(self.standing.guarded.insert(*addr)),
-            Piece::Admit { cable, addr } => {
-                self.standing.admitted.insert((cable.clone(), *addr));
+            piece if piece.is_policy() => {
+                if self.standing.policy.iter().any(|held| excludes(held, piece)) {
+                    return Err(Errno::Exists);
+                }
+                self.standing.policy.insert(piece.clone());
             }
             Piece::Fallback { addr } => {
                 let new = self.standing.fallbacks.insert(*addr);
@@ -56,6 +57,8 @@ impl Kernel {
                 self.links.get(link).ok_or(Errno::NoDevice)?;
                 self.standing.answered.insert((link.clone(), *addr));
             }
+            // Of the policy.
+            _ => {}
         }
         Ok(())
     }
@@ -64,23 +67,23 @@ impl Kernel {
     pub fn take(&mut self, piece: &Piece) {
         let standing = &mut self.standing;
         match piece {
-            Piece::Check { cable } => drop(standing.checked.remove(cable)),
-            Piece::Guard { addr } => drop(standing.guarded.remove(addr)),
-            Piece::Admit { cable, addr } => drop(standing.admitted.remove(&(cable.clone(), *addr))),
+            piece if piece.is_policy() => drop(standing.policy.remove(piece)),
             Piece::Fallback { addr } => {
                 standing.fallbacks.remove(addr);
                 standing.shadowed.remove(addr);
             }
-            Piece::Steer { addr, cable, source } => {
-                if standing.steered.get(addr) == Some(&(cable.clone(), *source)) {
-                    standing.steered.remove(addr);
-                    standing.shadowed.remove(addr);
-                }
+            Piece::Steer { addr, cable, source }
+                if standing.steered.get(addr) == Some(&(cable.clone(), *source)) =>
+            {
+                standing.steered.remove(addr);
+                standing.shadowed.remove(addr);
             }
             Piece::Show { link, addr } => drop(standing.shown.remove(&(link.clone(), *addr))),
             Piece::Answer { link, addr } => {
                 standing.answered.remove(&(link.clone(), *addr));
             }
+            // Of the policy.
+            _ => {}
         }
     }
 
@@ -88,12 +91,7 @@ impl Kernel {
     #[must_use]
     pub fn pieces(&self) -> Vec<Piece> {
         let standing = &self.standing;
-        let checks = standing.checked.iter().map(|cable| Piece::Check { cable: cable.clone() });
-        let guards = standing.guarded.iter().map(|addr| Piece::Guard { addr: *addr });
-        let admits = standing
-            .admitted
-            .iter()
-            .map(|(cable, addr)| Piece::Admit { cable: cable.clone(), addr: *addr });
+        let policy = standing.policy.iter().cloned();
         let fallbacks = standing.fallbacks.iter().map(|addr| Piece::Fallback { addr: *addr });
         let steers = standing.steered.iter().map(|(addr, (cable, source))| Piece::Steer {
             addr: *addr,
@@ -108,14 +106,7 @@ impl Kernel {
             .answered
             .iter()
             .map(|(link, addr)| Piece::Answer { link: link.clone(), addr: *addr });
-        checks
-            .chain(guards)
-            .chain(admits)
-            .chain(fallbacks)
-            .chain(steers)
-            .chain(shows)
-            .chain(answers)
-            .collect()
+        policy.chain(fallbacks).chain(steers).chain(shows).chain(answers).collect()
     }
 
     /// How the host reaches the rest of the world.
@@ -129,7 +120,8 @@ impl Kernel {
                 let mut own = link.addresses.iter().map(IpNet::addr);
                 own.find(|addr| Family::of(*addr) == family)
             });
-            Uplink { source, mtu: link.map(|link| link.mtu) }
+            let name = route.and_then(|route| route.link.clone());
+            Uplink { link: name, source, mtu: link.map(|link| link.mtu) }
         })
     }
 
@@ -328,5 +320,43 @@ impl Kernel {
             mtu: *mtu,
         }));
         Ok(inside)
+    }
+}
+
+/// Whether two pieces cannot be held at once: they say of one thing what two say
+/// of two.
+fn excludes(one: &Piece, other: &Piece) -> bool {
+    if one == other {
+        return false;
+    }
+    match (one, other) {
+        (Piece::Rules { rules }, Piece::Rules { rules: others }) => {
+            let overlap = rules.subnet.present().any(|(family, subnet)| {
+                others.subnet.get(family).is_some_and(|other| subnet.overlaps(other.net()))
+            });
+            let bridges = [rules, others].map(|r| r.kind == kleene_model::NetworkType::Bridge);
+            let same = bridges == [true, true] && rules.interface == others.interface;
+            rules.id == others.id || overlap || same
+        }
+        (Piece::Near { subnet, .. }, Piece::Near { subnet: other, .. }) => subnet == other,
+        (Piece::Way { link, addr }, Piece::Way { link: other, addr: source }) => {
+            link == other && addr.is_ipv4() == source.is_ipv4()
+        }
+        (
+            Piece::Lead { gate, protocol, ports, addr, .. },
+            Piece::Lead { gate: other, protocol: of, ports: others, addr: to, .. },
+        ) => {
+            let both_single = [ports, others].map(|ports| ports.count() == 1);
+            let met = both_single[0] == both_single[1] && ports.meets(*others);
+            gate == other && protocol == of && addr.is_ipv4() == to.is_ipv4() && met
+        }
+        (
+            Piece::Open { gate, addr, protocol, ports },
+            Piece::Open { gate: other, addr: to, protocol: of, ports: others },
+        ) => {
+            let ranges = [ports, others].iter().all(|ports| ports.count() > 1);
+            (gate, addr, protocol) == (other, to, of) && ranges && ports.meets(*others)
+        }
+        _ => false,
     }
 }

@@ -2,6 +2,7 @@
 
 use kleene_engine::Command;
 use kleene_engine::fake::{Kind, Rig, Work};
+use kleene_engine::piece::Of;
 use kleene_model::{ExecutionState, RunState};
 
 use crate::faults::{with_container, with_running};
@@ -204,6 +205,11 @@ fn after_a_reboot_networks_stand_and_containers_are_stopped() {
         let mut kernel = rig.host.snapshot();
         kernel.namespaces.clear();
         kernel.links.retain(|_, link| !matches!(link.kind, Kind::Veth { .. }));
+        kernel.settings.clear();
+        kernel.standing.policy.retain(|piece| match piece.of() {
+            Of::Address(_) | Of::Cable(_) => false,
+            Of::Network(_) | Of::Subnet(_) | Of::Host => true,
+        });
         kernel
     };
     rig.reboot(&[link("eth0"), link("br-lan")]);

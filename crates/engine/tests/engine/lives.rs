@@ -48,6 +48,10 @@ fn a_network_lives_and_leaves_nothing() {
     assert_eq!(
         rig.host.take_applied(),
         [
+            "hold the rules of kleene0",
+            "meet 10.4.6.0/24 as 10.4.6.1",
+            "take eth0 for the way out (IPv4)",
+            "leave by eth0 as 192.168.1.5",
             &format!("make bridge kleene0 ({})", rig.host.snapshot().links[&link("kleene0")].mac),
             "add address 10.4.6.1/24 to kleene0",
             "bring kleene0 up",
@@ -55,7 +59,17 @@ fn a_network_lives_and_leaves_nothing() {
     );
     rig.check();
     assert_eq!(rig.ok(Command::NetworkRemove { network: "web".into() }), Outcome::Id(id));
-    assert_eq!(rig.host.take_applied(), ["remove interface kleene0"]);
+    assert_eq!(
+        rig.host.take_applied(),
+        [
+            "remove interface kleene0",
+            "undo: hold the rules of kleene0",
+            "undo: meet 10.4.6.0/24 as 10.4.6.1",
+            "undo: take eth0 for the way out (IPv4)",
+            "undo: leave by eth0 as 192.168.1.5",
+            "forget the flows that left as 192.168.1.5",
+        ]
+    );
     assert_eq!(rig.host.snapshot(), before);
     assert!(rig.store.snapshot().is_empty());
     rig.check();
@@ -76,10 +90,16 @@ fn a_vnet_container_lives_and_leaves_nothing() {
     assert_eq!(jobs(&rig), ["Prepare"]);
     job(&mut rig);
     assert!(matches!(event(&mut rig), Event::Prepared { .. }));
+    let mac = rig.state().endpoints_of(container).next().expect("connected").container_mac();
     assert_eq!(
         rig.host.take_applied(),
         [
+            "set eth0/inet/forwarding to 1",
             format!("bring the loopback of container {container} up").as_str(),
+            "guard address 10.4.6.2",
+            "let 10.4.6.2 out of epair0a",
+            "admit source 10.4.6.2 from kleene0",
+            &format!("let only {mac} out of epair0a"),
             &format!("make cable epair0a, its end epair0b in container {container}"),
             "plug epair0a into kleene0",
             "bring epair0a up",

@@ -41,8 +41,9 @@ fn what_goes_comes_first_cables_before_bridges_then_networks() {
     rig.network("web", "10.4.6.0/24");
     let planned = sentences(&leftovers(), &rig.state());
     assert_eq!(planned[..2], ["unplug cable epair8a", "remove interface kleene8"]);
-    assert!(planned[2].starts_with("make bridge kleene0 ("), "{planned:?}");
-    assert_eq!(planned[3..], ["add address 10.4.6.1/24 to kleene0", "bring kleene0 up"]);
+    assert_eq!(planned[2..4], ["hold the rules of kleene0", "meet 10.4.6.0/24 as 10.4.6.1"]);
+    assert!(planned[4].starts_with("make bridge kleene0 ("), "{planned:?}");
+    assert_eq!(planned[5..], ["add address 10.4.6.1/24 to kleene0", "bring kleene0 up"]);
 }
 
 #[test]
@@ -101,7 +102,7 @@ fn a_bridge_of_ours_under_another_name_is_replaced() {
     actual.insert(Link::observed(link("renamed"), LinkKind::Bridge, true, Some(&mark)));
     let planned = sentences(&actual, &state);
     assert_eq!(planned[0], "remove interface renamed");
-    assert!(planned[1].starts_with("make bridge kleene0 "), "{planned:?}");
+    assert!(planned[3].starts_with("make bridge kleene0 "), "{planned:?}");
     assert!(Mark::parse(&mark).is_some());
 }
 

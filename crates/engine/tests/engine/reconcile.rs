@@ -35,9 +35,7 @@ fn each_piece_that_is_taken_comes_back() {
         let mut rig = busy();
         let before = rig.host.snapshot();
         let told = match &piece {
-            Piece::Check { .. } | Piece::Guard { .. } | Piece::Admit { .. } => {
-                Disturbance::Anything
-            }
+            piece if piece.is_policy() => Disturbance::Anything,
             Piece::Fallback { addr } | Piece::Steer { addr, .. } => {
                 Disturbance::RouteGone { addr: *addr }
             }
@@ -47,6 +45,7 @@ fn each_piece_that_is_taken_comes_back() {
             Piece::Answer { link, addr } => {
                 Disturbance::AnswerGone { link: link.clone(), addr: *addr }
             }
+            piece => panic!("{piece} is of the policy"),
         };
         rig.disturb(|kernel| kernel.take(&piece), &[told]);
         assert_eq!(rig.host.snapshot().without_mirrors(), before.without_mirrors(), "{piece}");

@@ -197,8 +197,6 @@ fn what_a_container_cannot_have() {
             Driver::Disabled,
             "cannot publish ports of a container using the 'disabled' network driver",
         ),
-        (Driver::Vnet, "unsupported: published ports"),
-        (Driver::Ipnet, "unsupported: published ports"),
     ] {
         let with_port = |c: &mut ContainerConfig| {
             c.network_driver = driver;

@@ -7,8 +7,12 @@ use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::time::Duration;
 
+use kleene_engine::piece::Gate;
 use kleene_host::linux::nft::{Element, NftError, Table};
-use kleene_model::LinkName;
+use kleene_model::policy::NetworkRules;
+use kleene_model::{
+    Dual, Family, LinkName, MacAddress, Nat, NetworkId, NetworkType, Ports, Protocol, Subnet,
+};
 
 use crate::testing::{self, is_root_with, output};
 pub(crate) use crate::testing::{inside, namespace, until};
@@ -85,6 +89,72 @@ pub(crate) fn routed(cable: &str) -> Element {
 
 pub(crate) fn source(cable: &str, addr: &str) -> Element {
     Element::Source { cable: link(cable), addr: address(addr) }
+}
+
+/// The rules of a network: `ID KIND INTERFACE SUBNET… [icc] [internal] [nat[=IF]]`.
+pub(crate) fn network(text: &str) -> Element {
+    let words: Vec<&str> = text.split(' ').collect();
+    let has = |word: &str| words.contains(&word);
+    let subnet = |family| {
+        let of = |word: &&&str| Subnet::parse(family, word).is_ok();
+        words.iter().find(of).map(|word| Subnet::parse(family, word).expect("subnet"))
+    };
+    let nat = words.iter().find_map(|word| word.strip_prefix("nat="));
+    Element::Network(NetworkRules {
+        id: NetworkId::parse(words[0]).expect("id"),
+        kind: *NetworkType::ALL.iter().find(|kind| kind.to_string() == words[1]).expect("type"),
+        interface: link(words[2]),
+        subnet: Dual::from_fn(subnet),
+        icc: has("icc"),
+        internal: has("internal"),
+        nat: match nat {
+            Some(name) => Nat::Interface(link(name)),
+            None if has("nat") => Nat::HostGateway,
+            None => Nat::None,
+        },
+    })
+}
+
+/// A published port: what is led, and what is open. `GATE PROTOCOL HOST ADDR INNER`.
+pub(crate) fn published(text: &str) -> [Element; 2] {
+    let words: Vec<&str> = text.split(' ').collect();
+    let gate = match words[0] {
+        "inside" => Gate::Inside,
+        "uplink" => Gate::Uplink,
+        name => Gate::Link(link(name)),
+    };
+    let row = |text: &str| {
+        let (first, last) = text.split_once(':').unwrap_or((text, text));
+        Ports { first: first.parse().expect("port"), last: last.parse().expect("port") }
+    };
+    let protocol = if words[1] == "tcp" { Protocol::Tcp } else { Protocol::Udp };
+    let (ports, addr, inner) = (row(words[2]), address(words[3]), row(words[4]));
+    [
+        Element::Lead { gate: gate.clone(), protocol, ports, to: addr, inner },
+        Element::Open { gate, addr, protocol, ports: inner },
+    ]
+}
+
+pub(crate) fn near(subnet: &str, addr: &str) -> Element {
+    let family = if addr.contains(':') { Family::V6 } else { Family::V4 };
+    let subnet = Subnet::parse(family, subnet).expect("subnet");
+    Element::Near { subnet, addr: address(addr) }
+}
+
+pub(crate) fn uplink(family: Family, name: &str) -> Element {
+    Element::Uplink { family, link: link(name) }
+}
+
+pub(crate) fn way(name: &str, addr: &str) -> Element {
+    Element::Way { link: link(name), addr: address(addr) }
+}
+
+pub(crate) fn fence(cable: &str, last: u8) -> Element {
+    Element::Fence { cable: link(cable), mac: MacAddress([2, 0, 0, 0, 0, last]) }
+}
+
+pub(crate) fn speak(cable: &str, addr: &str) -> Element {
+    Element::Speak { cable: link(cable), addr: address(addr) }
 }
 
 fn link(name: &str) -> LinkName {

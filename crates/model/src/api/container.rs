@@ -77,6 +77,9 @@ pub struct PublishedPort {
     pub ip_address: String,
     /// Target address or empty.
     pub ip_address6: String,
+    /// Why it is not in force, though the container runs (ours).
+    #[serde(default)]
+    pub degraded: Option<String>,
 }
 
 /// A kind of mount.

@@ -195,9 +195,7 @@ impl Policy {
         if let Some(spoofed) = self.spoofed(flow) {
             return spoofed;
         }
-        if let Origin::Container(id) = flow.from
-            && self.members.get(&flow.to).is_some_and(|member| member.container == id)
-        {
+        if self.is_of(&flow.from, flow.to) {
             return Verdict::pass(
                 Rule::Own,
                 self.network_of(flow.source).map(|network| network.id),
@@ -246,6 +244,16 @@ impl Policy {
         self.members.values().find(|member| member.container == id).map(|member| member.driver)
     }
 
+    /// Whether an address is the sender's own.
+    fn is_of(&self, from: &Origin, addr: IpAddr) -> bool {
+        match from {
+            Origin::Container(id) => {
+                self.members.get(&addr).is_some_and(|member| member.container == *id)
+            }
+            Origin::Host | Origin::Interface(_) => false,
+        }
+    }
+
     /// Who the flow counts as; `None` for a sender that has no address here.
     fn sender<'a>(&'a self, flow: &'a Flow) -> Option<Sender<'a>> {
         match &flow.from {
@@ -272,10 +280,10 @@ impl Policy {
     }
 
     fn target(&self, to: IpAddr) -> Target<'_> {
-        if let Some(member) = self.members.get(&to) {
-            if let Some(network) = self.networks.get(&member.network) {
-                return Target::Network { network, member: Some(member) };
-            }
+        if let Some(member) = self.members.get(&to)
+            && let Some(network) = self.networks.get(&member.network)
+        {
+            return Target::Network { network, member: Some(member) };
         }
         if self.host.addresses.contains(&to) || is_loopback(to) {
             return Target::Host;
@@ -318,10 +326,13 @@ impl Policy {
     fn arriving(&self, flow: &Flow, sender: Sender<'_>, to: IpAddr, port: u16) -> Verdict {
         let family = Family::of(to);
         let network = self.network_of(to);
-        let near = network.and_then(|network| *network.near.get(family));
+        let near = network.and_then(|network| self.near.get(&network.id));
+        let near = near.and_then(|near| *near.get(family));
         let source = match sender {
             Sender::Host if is_loopback(flow.source) => near,
             Sender::Inside(from) if network.is_some_and(|network| network.id == from.id) => near,
+            // To itself: nobody takes a packet from itself.
+            Sender::Inside(_) if self.is_of(&flow.from, to) => near,
             Sender::Host | Sender::Inside(_) | Sender::Outside(_) => None,
         };
         let (rule, of) = match sender {

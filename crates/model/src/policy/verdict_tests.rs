@@ -76,12 +76,13 @@ fn stage() -> Stage {
                 kind: NetworkType::Bridge,
                 interface: link(&format!("kleene{number}")),
                 subnet,
-                near: Dual::from_fn(|family| Some(at(family, number, 1))),
                 icc: number != CLOSED,
                 internal: number == INTERNAL,
                 nat: if number == PLAIN { Nat::None } else { Nat::HostGateway },
             },
         );
+        let near = Dual::from_fn(|family| Some(at(family, number, 1)));
+        policy.near.insert(network(number), near);
         for host in [2, 3] {
             for family in Family::BOTH {
                 policy.members.insert(

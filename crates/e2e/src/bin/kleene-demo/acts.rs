@@ -2,7 +2,7 @@
 
 use crate::ask::{LIMIT, SITE, SITE6, curl, get, has_address, host, klee_path, links};
 use crate::stage::Stage;
-use crate::{ipnet, wires};
+use crate::{ipnet, policy, wires};
 use kleene_e2e::{Kleened, Run, Snapshot, WORLD4, WORLD6, World};
 
 const SUBNET: &str = "10.4.6.0/24";
@@ -25,6 +25,7 @@ pub(crate) fn play(world: &World, stage: &mut Stage) -> bool {
     host_driver(world, stage);
     ipnet::play(world, stage);
     wires::play(world, stage);
+    policy::play(world, stage);
     let kleened = refusals_and_restart(world, stage, kleened);
     nothing_left(world, stage, &empty, &before);
     if stage.counts().1 > 0 {

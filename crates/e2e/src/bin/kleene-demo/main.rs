@@ -6,6 +6,7 @@
 mod acts;
 mod ask;
 mod ipnet;
+mod policy;
 mod rows;
 mod stage;
 mod wires;

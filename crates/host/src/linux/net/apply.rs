@@ -158,6 +158,10 @@ impl<'c> Run<'_, 'c> {
                 let (index, master) = (self.index(link)?, self.index(bridge)?);
                 self.push(Space::Host, request::set_master(index, master))
             }
+            Change::Isolate { link } => {
+                let index = self.index(link)?;
+                self.push(Space::Host, request::isolate(index))
+            }
             Change::Unplug { link, bridge } => self.unplug(link, bridge),
             Change::RemoveLink { link } => {
                 if let Some(index) = self.owned(link)? {
@@ -171,22 +175,16 @@ impl<'c> Run<'_, 'c> {
             Change::RetireCable { link } => self.take_away(link, |index| {
                 vec![request::set_up(index, false), request::set_master(index, 0)]
             }),
-            Change::RaiseLoopback { container } => {
-                const LOOPBACK: u32 = 1;
-                self.push(Space::Inner(*container), request::set_up(LOOPBACK, true))
-            }
-            Change::AddInnerAddress { container, link, addr } => {
-                let index = self.inner_index(*container, link)?;
-                self.push(Space::Inner(*container), request::add_address(index, *addr))
-            }
-            Change::RaiseInnerLink { container, link } => {
-                let index = self.inner_index(*container, link)?;
-                self.raised.push((self.current, *container, index));
-                self.push(Space::Inner(*container), request::set_up(index, true))
-            }
-            Change::AddDefaultRoute { container, link, via } => {
-                let index = self.inner_index(*container, link)?;
-                self.push(Space::Inner(*container), request::default_route(index, *via))
+            Change::RaiseLoopback { .. }
+            | Change::AddInnerAddress { .. }
+            | Change::AddInnerRoute { .. }
+            | Change::AnswerAs { .. }
+            | Change::RaiseInnerLink { .. }
+            | Change::AddDefaultRoute { .. } => self.step_inside(change),
+            Change::Forget { flows } => {
+                self.flush()?;
+                let forgotten = self.host.flows.forget(flows);
+                self.fail(forgotten)
             }
             Change::Put { piece } => self.put(piece),
             Change::Take { piece } => self.take(piece),

@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use kleene_engine::change::Change;
 use kleene_model::{ContainerId, LinkName};
 
-use super::apply::{Failure, Run};
+use super::apply::{Failure, Run, Space};
 use super::error::NetError;
 use super::namespaces::visit;
-use super::request::Which;
+use super::request::{self, Which};
 use super::socket::Socket;
+use super::standing::THERE;
 
 /// What is known of a container's namespace while a batch is applied.
 #[derive(Default)]
@@ -28,6 +30,50 @@ impl Inner {
 }
 
 impl Run<'_, '_> {
+    /// What is set up in a `vnet` container.
+    pub(super) fn step_inside(&mut self, change: &Change) -> Result<(), Failure> {
+        match change {
+            Change::RaiseLoopback { container } => {
+                const LOOPBACK: u32 = 1;
+                self.push(Space::Inner(*container), request::set_up(LOOPBACK, true))
+            }
+            Change::AddInnerAddress { container, link, addr, alone } => {
+                let index = self.inner_index(*container, link)?;
+                let request = match alone {
+                    true => request::add_lone_address(index, *addr),
+                    false => request::add_address(index, *addr),
+                };
+                self.push(Space::Inner(*container), request)
+            }
+            Change::AddInnerRoute { container, link, destination, via } => {
+                let index = self.inner_index(*container, link)?;
+                let request = request::subnet_route(index, *destination, *via);
+                self.push(Space::Inner(*container), request)
+            }
+            Change::AnswerAs { container, link, addr, direct, via } => {
+                let index = self.inner_index(*container, link)?;
+                // Cables are numbered, and so are the ends of theirs inside.
+                let number = link.inner_number().unwrap_or(index);
+                let space = Space::Inner(*container);
+                for request in request::answer_routes((index, number), *addr, *direct, *via) {
+                    self.push(space, request)?;
+                }
+                let rule = request::answer_rule(number, addr.addr());
+                self.push_or(space, rule, THERE)
+            }
+            Change::RaiseInnerLink { container, link } => {
+                let index = self.inner_index(*container, link)?;
+                self.raised.push((self.current, *container, index));
+                self.push(Space::Inner(*container), request::set_up(index, true))
+            }
+            Change::AddDefaultRoute { container, link, via } => {
+                let index = self.inner_index(*container, link)?;
+                self.push(Space::Inner(*container), request::default_route(index, *via))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn inner_index(
         &mut self,
         container: ContainerId,

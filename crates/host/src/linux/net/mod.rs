@@ -14,9 +14,11 @@ mod answers;
 mod apply;
 pub(in crate::linux) mod channel;
 pub(in crate::linux) mod error;
+mod flows;
 mod inner;
 mod inside;
 pub(in crate::linux) mod listen;
+mod listeners;
 mod make;
 pub mod monitor;
 mod monitor_burst;
@@ -41,9 +43,11 @@ use std::os::fd::OwnedFd;
 use kleene_engine::Disturbance;
 use kleene_engine::actual::{Actual, HostRoute};
 use kleene_engine::change::Change;
-use kleene_engine::host::{ApplyError, Host, HostError};
+use kleene_engine::host::{ApplyError, Host, HostError, Listener};
 use kleene_engine::piece::Inside;
-use kleene_model::{Borrowed, ContainerId, Family, InstanceName, LinkName, NetworkType};
+use kleene_model::{
+    Borrowed, ContainerId, Family, InstanceName, LinkName, NetworkType, Ports, Protocol,
+};
 
 pub use answers::Answers;
 pub use error::{KernelError, NetError};
@@ -65,8 +69,10 @@ pub struct LinuxHost {
     /// what somebody else did to the links shows as one.
     indexes: HashMap<LinkName, u32>,
     numbers: make::Numbers,
-    /// Our nftables table.
+    /// Our nftables tables.
     rules: rules::Rules,
+    /// What the kernel has let through.
+    flows: flows::Tracked,
     /// Routed cables, and whose they are.
     routed: HashMap<LinkName, ContainerId>,
     /// Whether this kernel has no dummy interfaces.
@@ -92,10 +98,21 @@ impl LinuxHost {
             indexes,
             numbers,
             rules,
+            flows: flows::Tracked::default(),
             routed,
             lacks_dummy: false,
             frames: None,
         })
+    }
+}
+
+impl LinuxHost {
+    /// Removes this daemon's nftables tables, whatever is in them.
+    ///
+    /// # Errors
+    /// When the kernel does not answer, or refuses.
+    pub fn remove_tables(&mut self) -> Result<(), HostError> {
+        self.rules.remove().map_err(error::host("remove the nftables tables"))
     }
 }
 
@@ -122,6 +139,15 @@ impl Host for LinuxHost {
     ) -> Result<Vec<Borrowed>, HostError> {
         let what = format!("use {link} for {} addresses of containers", family.protocol());
         settings::to_borrow(link, kind, family).map_err(error::host(&what))
+    }
+
+    fn to_pass(&mut self, link: &LinkName, family: Family) -> Result<Vec<Borrowed>, HostError> {
+        let what = format!("let {} traffic of containers pass {link}", family.protocol());
+        settings::to_pass(link, family).map_err(error::host(&what))
+    }
+
+    fn listeners(&mut self, protocol: Protocol, ports: Ports) -> Result<Vec<Listener>, HostError> {
+        listeners::on(protocol, ports).map_err(error::host("look who listens on a port"))
     }
 
     fn setting(&mut self, name: &str) -> Option<String> {

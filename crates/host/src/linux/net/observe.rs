@@ -46,7 +46,7 @@ fn picture(links: &[LinkRecord], addresses: impl Iterator<Item = (u32, IpNet)>) 
         let Some(link) = names.get(&record.index) else { continue };
         let alias = record.alias.as_deref();
         let seen = Link::observed(link.clone(), kind(record), record.up, alias);
-        actual.insert(seen.with_mtu(record.mtu));
+        actual.insert(seen.with_mtu(record.mtu).as_isolated(record.isolated));
         if let Some(master) = record.master.and_then(|master| names.get(&master)) {
             actual.set_master(link, master.clone());
         }

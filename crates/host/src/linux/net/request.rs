@@ -12,12 +12,14 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, BridgeStpState, In6AddrGenMode, InfoBridge, InfoData, InfoKind,
-    InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, BridgeStpState, In6AddrGenMode, InfoBridge, InfoBridgePort,
+    InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkExtentMask,
+    LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::route::{
-    RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Route};
 
 /// One message to the kernel, whole but for its sequence number.
@@ -124,6 +126,17 @@ pub(super) fn set_master(index: u32, master: u32) -> Request {
     Request::new(Route::SetLink(link(index, vec![LinkAttribute::Controller(master)])), CHANGE)
 }
 
+/// Lets a port of a bridge reach no other port that is so.
+pub(super) fn isolate(index: u32) -> Request {
+    let info = vec![
+        LinkInfo::PortKind(InfoPortKind::Bridge),
+        LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::Isolated(true)])),
+    ];
+    let message = link(index, vec![LinkAttribute::LinkInfo(info)]);
+    // A port's own settings are only taken by the message that makes links.
+    Request::new(Route::NewLink(message), CHANGE)
+}
+
 /// Brings a link up or down.
 pub(in crate::linux) fn set_up(index: u32, up: bool) -> Request {
     let mut message = link(index, Vec::new());
@@ -223,6 +236,17 @@ pub(super) fn add_address(index: u32, addr: IpNet) -> Request {
     Request::new(Route::NewAddress(message), MAKE)
 }
 
+/// Adds an address without a way to the rest of its subnet.
+pub(super) fn add_lone_address(index: u32, addr: IpNet) -> Request {
+    let mut message = address(index, addr);
+    let flags = match addr {
+        IpNet::V4(_) => AddressFlags::Noprefixroute,
+        IpNet::V6(_) => AddressFlags::Noprefixroute | AddressFlags::Nodad,
+    };
+    message.attributes.push(AddressAttribute::Flags(flags));
+    Request::new(Route::NewAddress(message), MAKE)
+}
+
 /// Takes an address off.
 pub(in crate::linux) fn remove_address(index: u32, addr: IpNet) -> Request {
     Request::new(Route::DelAddress(address(index, addr)), CHANGE)
@@ -244,13 +268,91 @@ pub(super) fn address(index: u32, addr: IpNet) -> AddressMessage {
 
 /// Sets the default route of the gateway's family, in place of another.
 pub(super) fn default_route(index: u32, via: IpAddr) -> Request {
+    via_gateway(index, None, via)
+}
+
+/// Leads a subnet to its gateway, in place of another way.
+pub(super) fn subnet_route(index: u32, destination: IpNet, via: IpAddr) -> Request {
+    via_gateway(index, Some(destination), via)
+}
+
+/// Where the tables begin by which containers answer as themselves; each
+/// interface has its own. What is below is for whoever is inside.
+const ANSWERS: u32 = 0x4b00_0000;
+/// Before the main table's (32766), behind the local one's (0).
+const ANSWER_PRIORITY: u32 = 1000;
+
+/// Has what is sent with an address look for its way in a table of its own.
+pub(super) fn answer_rule(number: u32, addr: IpAddr) -> Request {
+    let mut message = RuleMessage::default();
+    message.header.family = family(Family::of(addr));
+    message.header.src_len = IpNet::from(addr).prefix_len();
+    message.header.action = RuleAction::ToTable;
+    message.attributes = vec![
+        RuleAttribute::Source(addr),
+        RuleAttribute::Priority(ANSWER_PRIORITY),
+        RuleAttribute::Table(ANSWERS + number),
+    ];
+    Request::new(Route::NewRule(message), MAKE)
+}
+
+/// The ways of that table: to the subnet on the interface's wire, and to
+/// everything else over the gateway.
+pub(super) fn answer_routes(
+    (index, number): (u32, u32),
+    addr: IpNet,
+    direct: bool,
+    via: Option<IpAddr>,
+) -> Vec<Request> {
+    let table = RouteAttribute::Table(ANSWERS + number);
+    let mut requests = Vec::new();
+    if direct {
+        let mut message = route_message(Family::of(addr.addr()));
+        message.header.scope = match addr {
+            IpNet::V4(_) => RouteScope::Link,
+            IpNet::V6(_) => RouteScope::Universe,
+        };
+        message.header.destination_prefix_length = addr.prefix_len();
+        message.attributes = vec![
+            RouteAttribute::Destination(addr.trunc().addr().into()),
+            RouteAttribute::Oif(index),
+            table.clone(),
+        ];
+        requests.push(message);
+    }
+    if let Some(via) = via {
+        let mut message = route_message(Family::of(via));
+        message.header.flags = RouteFlags::Onlink;
+        message.attributes =
+            vec![RouteAttribute::Gateway(via.into()), RouteAttribute::Oif(index), table];
+        requests.push(message);
+    }
+    let put = |mut message: RouteMessage| {
+        message.header.table = 0;
+        Request::new(Route::NewRoute(message), CHANGE | NLM_F_CREATE | NLM_F_REPLACE)
+    };
+    requests.into_iter().map(put).collect()
+}
+
+fn route_message(of: Family) -> RouteMessage {
     let mut message = RouteMessage::default();
-    message.header.address_family = family(Family::of(via));
+    message.header.address_family = family(of);
     message.header.table = MAIN;
     message.header.protocol = RouteProtocol::Static;
     message.header.scope = RouteScope::Universe;
     message.header.kind = RouteType::Unicast;
+    message
+}
+
+fn via_gateway(index: u32, destination: Option<IpNet>, via: IpAddr) -> Request {
+    let mut message = route_message(Family::of(via));
+    // The subnet may be reached over the gateway, too, which is on the wire.
+    message.header.flags = RouteFlags::Onlink;
     message.attributes = vec![RouteAttribute::Gateway(via.into()), RouteAttribute::Oif(index)];
+    if let Some(destination) = destination {
+        message.header.destination_prefix_length = destination.prefix_len();
+        message.attributes.push(RouteAttribute::Destination(destination.addr().into()));
+    }
     Request::new(Route::NewRoute(message), CHANGE | NLM_F_CREATE | NLM_F_REPLACE)
 }
 

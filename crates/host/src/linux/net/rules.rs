@@ -1,4 +1,4 @@
-//! What the host knows of its nftables table.
+//! What the host knows of its nftables tables.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
@@ -8,14 +8,18 @@ use kleene_model::InstanceName;
 use super::error::NetError;
 use crate::linux::nft::{Element, Table};
 
-/// The table of one daemon, made with its first element and removed with the
-/// last: a host without `ipnet` containers has none.
+/// The tables of one daemon, made with their first element and removed with the
+/// last: a host without networks has none.
 #[derive(Debug)]
 pub(super) struct Rules {
     name: String,
     table: Option<Table>,
     /// What is in it, as far as known; `None` when that has to be looked up.
     elements: Option<BTreeSet<Element>>,
+    /// The generation of the namespace's ruleset in which that was all of it, and
+    /// the rules were as they are made: while it lasts, nothing has to be looked
+    /// up.
+    seen_in: Option<u32>,
     author: Author,
 }
 
@@ -25,7 +29,13 @@ pub(super) type Author = Arc<OnceLock<u32>>;
 
 impl Rules {
     pub(super) fn new(instance: &InstanceName) -> Self {
-        Self { name: table_name(instance), table: None, elements: None, author: Author::default() }
+        Self {
+            name: table_name(instance),
+            table: None,
+            elements: None,
+            seen_in: None,
+            author: Author::default(),
+        }
     }
 
     fn table(&mut self) -> Result<&mut Table, NetError> {
@@ -49,7 +59,16 @@ impl Rules {
     /// What stands. A table that somebody else has edited counts as none: the
     /// next change makes it anew.
     pub(super) fn list(&mut self) -> Result<BTreeSet<Element>, NetError> {
+        let before = self.table()?.generation().map_err(boxed)?;
+        if let Some(elements) = &self.elements
+            && self.seen_in == Some(before)
+        {
+            return Ok(elements.clone());
+        }
         let listed = self.table()?.list().map_err(boxed)?;
+        // Of one moment, and if nothing has happened since, of this one.
+        let after = self.table()?.generation().map_err(boxed)?;
+        self.seen_in = Some(after).filter(|after| *after == before && listed.is_some());
         self.elements = Some(listed.clone().unwrap_or_default());
         Ok(listed.unwrap_or_default())
     }
@@ -61,6 +80,13 @@ impl Rules {
             None => self.list()?,
         };
         let was_empty = elements.is_empty();
+        let before = self.seen_in.take();
+        // Networks are made once, and taken away where they are.
+        let is_network = |element: &Element| matches!(element, Element::Network(_));
+        let add = add.iter().filter(|e| !is_network(e) || !elements.contains(e));
+        let add: &[Element] = &add.cloned().collect::<Vec<_>>();
+        let remove = remove.iter().filter(|e| !is_network(e) || elements.contains(e));
+        let remove: &[Element] = &remove.cloned().collect::<Vec<_>>();
         for element in remove {
             elements.remove(element);
         }
@@ -76,13 +102,23 @@ impl Rules {
             },
         };
         changed.map_err(boxed)?;
+        // Every transaction counts one up; more were somebody else's.
+        let after = table.generation().map_err(boxed)?;
         self.elements = Some(elements);
+        self.seen_in = before.filter(|before| before.wrapping_add(1) == after).map(|_| after);
         Ok(())
+    }
+
+    /// Removes the tables, whatever is in them.
+    pub(super) fn remove(&mut self) -> Result<(), NetError> {
+        self.elements = None;
+        self.table()?.remove().map_err(boxed)
     }
 
     /// What is known may no longer be so.
     pub(super) fn doubt(&mut self) {
         self.elements = None;
+        self.seen_in = None;
     }
 }
 

@@ -11,10 +11,12 @@ use super::error::NetError;
 
 /// A bridge: no router may configure the host through it, and its own
 /// link-local address, without which IPv6 is not forwarded to its ports,
-/// serves at once.
+/// serves at once. What the host sends from 127.0.0.1 to a published port finds
+/// its way there; the packet filter drops what comes from there to 127.0.0.1.
 pub(super) fn bridge(link: &LinkName) -> Result<(), NetError> {
     set(Family::V6, link, "accept_ra", "0")?;
     set(Family::V6, link, "accept_dad", "0")?;
+    set(Family::V4, link, "route_localnet", "1")?;
     for family in Family::BOTH {
         for (key, value) in open_to_containers(family) {
             set(family, link, key, value)?;
@@ -56,6 +58,7 @@ pub(super) fn routed_end(link: &LinkName) -> Result<(), NetError> {
     // Loose: 0 everywhere would drop it as martian, as its source is one of the
     // host's addresses.
     set(Family::V4, link, "rp_filter", "2")?;
+    set(Family::V4, link, "route_localnet", "1")?;
     set(Family::V6, link, "accept_ra", "0")?;
     set(Family::V6, link, "addr_gen_mode", "1")?;
     if per_interface() {
@@ -76,7 +79,7 @@ pub(super) fn to_borrow(
         let before = read(&setting)?;
         if before != wanted {
             let wanted = wanted.to_owned();
-            borrowed.push(Borrowed { setting, family, shared, before, wanted });
+            borrowed.push(Borrowed { setting, family, shared, way: false, before, wanted });
         }
         Ok(())
     };
@@ -101,6 +104,36 @@ pub(super) fn to_borrow(
         }
         for (key, wanted) in open_to_containers(family) {
             need(path(family, link, key), wanted, false)?;
+        }
+    }
+    Ok(borrowed)
+}
+
+/// What has to change of an interface by which traffic of containers leaves the
+/// host or comes to it. One that is gone needs nothing.
+pub(super) fn to_pass(link: &LinkName, family: Family) -> Result<Vec<Borrowed>, NetError> {
+    let mut borrowed = Vec::new();
+    let mut need = |key: &str, wanted: &str, only: Option<&str>| -> Result<(), NetError> {
+        let setting = path(family, link, key);
+        let before = match std::fs::read_to_string(&setting) {
+            Ok(text) => text.trim().to_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(NetError::Setting { path: setting, source }),
+        };
+        if before != wanted && only.is_none_or(|only| before == only) {
+            let (shared, way, wanted) = (true, true, wanted.to_owned());
+            borrowed.push(Borrowed { setting, family, shared, way, before, wanted });
+        }
+        Ok(())
+    };
+    match family {
+        Family::V4 => need("forwarding", "1", None)?,
+        Family::V6 if !per_interface() => {}
+        Family::V6 => {
+            // As a router it would not listen to other routers any more.
+            need("accept_ra", "2", Some("1"))?;
+            need("forwarding", "1", None)?;
+            need(FORCE, "1", None)?;
         }
     }
     Ok(borrowed)

@@ -32,9 +32,7 @@ pub(super) const GONE: &[Errno] =
 impl Run<'_, '_> {
     pub(super) fn put(&mut self, piece: &Piece) -> Result<(), Failure> {
         match piece {
-            Piece::Check { .. } | Piece::Guard { .. } | Piece::Admit { .. } => {
-                self.element(piece, true)
-            }
+            piece if piece.is_policy() => self.element(piece, true),
             Piece::Fallback { addr } => {
                 self.push_or(Space::Host, request_route::fall_back(*addr), THERE)
             }
@@ -54,14 +52,14 @@ impl Run<'_, '_> {
                 self.answered.push((index, *addr));
                 self.push_or(Space::Host, request_route::answer(index, *addr), THERE)
             }
+            // Of the policy.
+            _ => Ok(()),
         }
     }
 
     pub(super) fn take(&mut self, piece: &Piece) -> Result<(), Failure> {
         match piece {
-            Piece::Check { .. } | Piece::Guard { .. } | Piece::Admit { .. } => {
-                self.element(piece, false)
-            }
+            piece if piece.is_policy() => self.element(piece, false),
             Piece::Fallback { addr } => {
                 self.push_or(Space::Host, request_route::no_fall_back(*addr), GONE)
             }
@@ -85,19 +83,13 @@ impl Run<'_, '_> {
                 }
                 None => Ok(()),
             },
+            // Of the policy.
+            _ => Ok(()),
         }
     }
 
     fn element(&mut self, piece: &Piece, add: bool) -> Result<(), Failure> {
-        let element = match piece {
-            Piece::Check { cable } => Element::Cable(cable.clone()),
-            Piece::Guard { addr } => Element::Guarded(*addr),
-            Piece::Admit { cable, addr } => Element::Source { cable: cable.clone(), addr: *addr },
-            Piece::Fallback { .. }
-            | Piece::Steer { .. }
-            | Piece::Show { .. }
-            | Piece::Answer { .. } => return Ok(()),
-        };
+        let Some(element) = Element::of(piece) else { return Ok(()) };
         self.flush_requests()?;
         self.elements.push((self.current, add, element));
         Ok(())
@@ -205,14 +197,10 @@ pub(super) fn observe(host: &mut LinuxHost, actual: &mut Actual) -> Result<(), N
     let elements = host.rules.list()?;
     let mut guarded = BTreeSet::new();
     for element in elements {
-        actual.insert_piece(match element {
-            Element::Guarded(addr) => {
-                guarded.insert(addr);
-                Piece::Guard { addr }
-            }
-            Element::Cable(cable) => Piece::Check { cable },
-            Element::Source { cable, addr } => Piece::Admit { cable, addr },
-        });
+        if let Element::Guarded(addr) = element {
+            guarded.insert(addr);
+        }
+        actual.insert_piece(element.into_piece());
     }
     actual.set_uplink(uplink(&mut host.socket, &guarded)?);
     if guarded.is_empty() {
@@ -324,6 +312,8 @@ fn uplink(socket: &mut Socket, guarded: &BTreeSet<IpAddr>) -> Result<Dual<Uplink
             Some(index) => socket.link(Which::Index(*index))?,
             None => None,
         };
-        Ok(Uplink { source, mtu: way.mtu.or(link.map(|link| link.mtu)) })
+        let mtu = way.mtu.or(link.as_ref().map(|link| link.mtu));
+        let name = link.and_then(|link| LinkName::parse(link.name.as_deref()?).ok());
+        Ok(Uplink { link: name, source, mtu })
     })
 }

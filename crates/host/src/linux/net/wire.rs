@@ -156,6 +156,8 @@ pub(in crate::linux) struct LinkRecord {
     pub(in crate::linux) peer: Option<u32>,
     /// Index of the bridge, bond or VRF that it is a port of.
     pub(in crate::linux) master: Option<u32>,
+    /// Whether it is a port that reaches only ports that are not so.
+    pub(in crate::linux) isolated: bool,
     pub(in crate::linux) group: u32,
     pub(in crate::linux) mtu: u32,
     /// `None` when it has none, or none of Ethernet's.
@@ -184,6 +186,10 @@ pub(in crate::linux) fn link(payload: &[u8]) -> Result<LinkRecord, Malformed> {
             18 => {
                 let info = attributes(value).find(|(kind, _)| *kind == 1);
                 record.kind = info.and_then(|(_, value)| text(value));
+                // IFLA_INFO_SLAVE_DATA, IFLA_BRPORT_ISOLATED.
+                let port = attributes(value).find(|(kind, _)| *kind == 5);
+                let mut port = port.into_iter().flat_map(|(_, value)| attributes(value));
+                record.isolated = port.any(|(kind, value)| kind == 33 && value == [1]);
             }
             20 => record.alias = text(value),
             27 => record.group = u32_at(value, 0).unwrap_or_default(),

@@ -1,147 +1,421 @@
-//! Kleene's sets, and what can be in them.
+//! What the host's tables hold beside their rules, and the entries of the
+//! kernel's sets that it is made of.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr};
 
-use kleene_model::LinkName;
+use ipnet::IpNet;
+use kleene_engine::piece::{Gate, Piece};
+use kleene_model::policy::NetworkRules;
+use kleene_model::{Family, LinkName, MacAddress, Nat, NetworkType, Ports, Protocol, Subnet};
 
-use super::attributes::{Writer, values};
+use super::entry::{Entry, Field, Held, key};
+use super::network::{Direction, chain_name};
+use super::set::Set;
 
-/// Bytes of an interface's name in a key.
-const NAME: usize = 16;
-
-/// One element of Kleene's sets.
+/// One thing that Kleene's tables hold.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Element {
-    /// A container's address that stands on the host: the host neither answers
-    /// on it nor speaks from it.
+    /// The rules of a network.
+    Network(NetworkRules),
+    /// The host's own address towards the containers of a subnet.
+    Near {
+        /// The subnet.
+        subnet: Subnet,
+        /// The address.
+        addr: IpAddr,
+    },
+    /// The interface of the host's default route.
+    Uplink {
+        /// For this family.
+        family: Family,
+        /// The interface.
+        link: LinkName,
+    },
+    /// The source of what leaves by an interface with another one.
+    Way {
+        /// The interface.
+        link: LinkName,
+        /// The source.
+        addr: IpAddr,
+    },
+    /// A container's address: the host neither answers on it nor speaks from it.
     Guarded(IpAddr),
     /// The host's end of a routed cable: what comes in there needs a
     /// [`Source`](Self::Source).
     Cable(LinkName),
-    /// An address that may be the source of what comes in by a cable.
+    /// An address that may be the source of what comes in by an interface: a
+    /// routed cable, or a bridge.
     Source {
-        /// The cable's end on the host.
+        /// The interface.
         cable: LinkName,
         /// The source.
         addr: IpAddr,
     },
+    /// Ports of the host that lead to a container.
+    Lead {
+        /// For whom.
+        gate: Gate,
+        /// The protocol.
+        protocol: Protocol,
+        /// The host's.
+        ports: Ports,
+        /// The container's address.
+        to: IpAddr,
+        /// The container's: as many, or one.
+        inner: Ports,
+    },
+    /// Ports of a container that are published.
+    Open {
+        /// For whom.
+        gate: Gate,
+        /// The container's address.
+        addr: IpAddr,
+        /// The protocol.
+        protocol: Protocol,
+        /// The container's ports.
+        ports: Ports,
+    },
+    /// A container asks for its own published port with another address of its
+    /// own.
+    Round {
+        /// That address.
+        from: IpAddr,
+        /// The address that the port leads to.
+        addr: IpAddr,
+    },
+    /// The host's end of a cable into a bridge, and who speaks there.
+    Fence {
+        /// The cable.
+        cable: LinkName,
+        /// The container's MAC address.
+        mac: MacAddress,
+    },
+    /// An address that may be spoken with there.
+    Speak {
+        /// The cable.
+        cable: LinkName,
+        /// The address.
+        addr: IpAddr,
+    },
+}
+
+macro_rules! same {
+    ($($element:ident $piece:ident { $($field:ident),+ })+) => {
+        /// The element that holds a piece of the policy; `None` for what packet
+        /// filters do not hold.
+        #[must_use]
+        pub fn of(piece: &Piece) -> Option<Self> {
+            Some(match piece.clone() {
+                Piece::Rules { rules } => Self::Network(rules),
+                Piece::Guard { addr } => Self::Guarded(addr),
+                Piece::Check { cable } => Self::Cable(cable),
+                Piece::Admit { cable, addr } => Self::Source { cable, addr },
+                Piece::Lead { gate, protocol, ports, addr, inner } => {
+                    Self::Lead { gate, protocol, ports, to: addr, inner }
+                }
+                $(Piece::$piece { $($field),+ } => Self::$element { $($field),+ },)+
+                Piece::Fallback { .. }
+                | Piece::Steer { .. }
+                | Piece::Show { .. }
+                | Piece::Answer { .. } => return None,
+            })
+        }
+
+        /// The piece of the policy that it holds.
+        #[must_use]
+        pub fn into_piece(self) -> Piece {
+            match self {
+                Self::Network(rules) => Piece::Rules { rules },
+                Self::Guarded(addr) => Piece::Guard { addr },
+                Self::Cable(cable) => Piece::Check { cable },
+                Self::Source { cable, addr } => Piece::Admit { cable, addr },
+                Self::Lead { gate, protocol, ports, to, inner } => {
+                    Piece::Lead { gate, protocol, ports, addr: to, inner }
+                }
+                $(Self::$element { $($field),+ } => Piece::$piece { $($field),+ },)+
+            }
+        }
+    };
 }
 
 impl Element {
-    /// The set that it belongs to.
-    pub(super) fn set(&self) -> Set {
+    same! {
+        Near Near { subnet, addr }
+        Uplink Uplink { family, link }
+        Way Way { link, addr }
+        Open Open { gate, addr, protocol, ports }
+        Fence Fence { cable, mac }
+        Speak Speak { cable, addr }
+        Round Round { from, addr }
+    }
+}
+
+/// One set for each family.
+pub(super) fn of(family: Family, v4: Set, v6: Set) -> Set {
+    match family {
+        Family::V4 => v4,
+        Family::V6 => v6,
+    }
+}
+
+impl Element {
+    /// The entries that it is made of, in the order in which they are made.
+    pub(super) fn entries(&self) -> Vec<(Set, Entry)> {
+        let exact = |fields: &[Field<'_>]| Entry::exact(key(fields));
         match self {
-            Self::Guarded(IpAddr::V4(_)) => Set::Addresses4,
-            Self::Guarded(IpAddr::V6(_)) => Set::Addresses6,
-            Self::Cable(_) => Set::Cables,
-            Self::Source { addr: IpAddr::V4(_), .. } => Set::Sources4,
-            Self::Source { addr: IpAddr::V6(_), .. } => Set::Sources6,
+            Self::Network(rules) => network(rules),
+            Self::Near { subnet, addr } => {
+                let set = of(subnet.family(), Set::Near4, Set::Near6);
+                around(set, subnet.net(), Some(Held::Bytes(key(&[Field::Addr(*addr)]))))
+            }
+            Self::Uplink { family, link } => {
+                vec![(of(*family, Set::Uplink4, Set::Uplink6), exact(&[Field::Name(link)]))]
+            }
+            Self::Way { link, addr } => {
+                let family = Family::of(*addr);
+                let source = Held::Bytes(key(&[Field::Addr(*addr)]));
+                vec![
+                    (of(family, Set::Nat4, Set::Nat6), exact(&[Field::Name(link)]).with(source)),
+                    (of(family, Set::Ways4, Set::Ways6), exact(&[Field::Name(link)])),
+                ]
+            }
+            Self::Guarded(addr) => {
+                let set = of(Family::of(*addr), Set::Addresses4, Set::Addresses6);
+                vec![(set, exact(&[Field::Addr(*addr)]))]
+            }
+            Self::Cable(cable) => vec![(Set::Cables, exact(&[Field::Name(cable)]))],
+            Self::Source { cable, addr } => {
+                let set = of(Family::of(*addr), Set::Sources4, Set::Sources6);
+                vec![(set, exact(&[Field::Name(cable), Field::Addr(*addr)]))]
+            }
+            Self::Lead { gate, protocol, ports, to, inner } => {
+                lead(gate, *protocol, *ports, *to, *inner)
+            }
+            Self::Open { gate, addr, protocol, ports } => {
+                vec![open(gate, *addr, *protocol, *ports)]
+            }
+            Self::Fence { cable, mac } => {
+                let own = IpAddr::V6(link_local(*mac));
+                vec![
+                    (Set::WireCables, exact(&[Field::Name(cable)])),
+                    (Set::WireMacs, exact(&[Field::Name(cable), Field::Mac(mac.0)])),
+                    (Set::WireSources6, exact(&[Field::Name(cable), Field::Addr(own)])),
+                ]
+            }
+            Self::Speak { cable, addr } => {
+                let family = Family::of(*addr);
+                let sources = of(family, Set::WireSources4, Set::WireSources6);
+                let addresses = of(family, Set::WireAddresses4, Set::WireAddresses6);
+                vec![
+                    (sources, exact(&[Field::Name(cable), Field::Addr(*addr)])),
+                    (addresses, exact(&[Field::Addr(*addr)])),
+                ]
+            }
+            Self::Round { from, addr } => {
+                let set = of(Family::of(*addr), Set::Round4, Set::Round6);
+                vec![(set, exact(&[Field::Addr(*from), Field::Addr(*addr)]))]
+            }
         }
     }
+}
 
-    /// Its key: every part fills whole registers, so that an interface's name
-    /// is padded.
-    fn key(&self) -> Vec<u8> {
-        match self {
-            Self::Guarded(addr) => ip_bytes(*addr),
-            Self::Cable(cable) => name_bytes(cable),
-            Self::Source { cable, addr } => [name_bytes(cable), ip_bytes(*addr)].concat(),
+/// The link-local address that an interface makes of its MAC address (RFC 4291,
+/// appendix A).
+pub(super) fn link_local(mac: MacAddress) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac.0;
+    Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
+}
+
+/// A whole subnet in a set of single addresses: its first, and the first behind
+/// it where there is one.
+fn around(set: Set, net: IpNet, value: Option<Held>) -> Vec<(Set, Entry)> {
+    let first = Entry::exact(key(&[Field::Addr(net.network())]));
+    let mut entries = vec![(set, Entry { value, ..first })];
+    let behind = match net.broadcast() {
+        IpAddr::V4(v4) => u32::from(v4).checked_add(1).map(|n| IpAddr::V4(n.into())),
+        IpAddr::V6(v6) => u128::from(v6).checked_add(1).map(|n| IpAddr::V6(n.into())),
+    };
+    entries
+        .extend(behind.map(|behind| {
+            (set, Entry { ends: true, ..Entry::exact(key(&[Field::Addr(behind)])) })
+        }));
+    entries
+}
+
+fn network(rules: &NetworkRules) -> Vec<(Set, Entry)> {
+    let chain = |direction| Held::Chain(chain_name(direction, rules.id));
+    let name = || Entry::exact(key(&[Field::Name(&rules.interface)]));
+    let bridge = rules.kind == NetworkType::Bridge;
+    let mut entries = Vec::new();
+    if bridge {
+        entries.push((Set::FromLinks, name().with(chain(Direction::From))));
+        entries.push((Set::HostLinks, name().with(chain(Direction::Host))));
+        entries.push((Set::ToLinks, name().with(chain(Direction::To))));
+        entries.push((Set::Links, name()));
+        if rules.internal {
+            entries.push((Set::InternalLinks, name()));
         }
     }
-
-    /// Appends it to the elements of a message.
-    pub(super) fn write(&self, writer: &mut Writer) {
-        writer.nest(LIST_ELEM, |w| w.nest(ELEM_KEY, |w| w.put(DATA_VALUE, &self.key())));
-    }
-}
-
-const LIST_ELEM: u16 = 1;
-const ELEM_KEY: u16 = 1;
-const DATA_VALUE: u16 = 1;
-/// Where a message has its elements.
-pub(super) const ELEMENTS: u16 = 3;
-
-fn name_bytes(name: &LinkName) -> Vec<u8> {
-    let mut bytes = name.as_str().as_bytes().to_vec();
-    bytes.resize(NAME, 0);
-    bytes
-}
-
-fn ip_bytes(addr: IpAddr) -> Vec<u8> {
-    match addr {
-        IpAddr::V4(v4) => v4.octets().to_vec(),
-        IpAddr::V6(v6) => v6.octets().to_vec(),
-    }
-}
-
-/// One of Kleene's sets, in the order of their names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Set {
-    Addresses4,
-    Addresses6,
-    Cables,
-    Sources4,
-    Sources6,
-}
-
-impl Set {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Addresses4, Self::Addresses6, Self::Cables, Self::Sources4, Self::Sources6];
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Addresses4 => "addresses4",
-            Self::Addresses6 => "addresses6",
-            Self::Cables => "cables",
-            Self::Sources4 => "sources4",
-            Self::Sources6 => "sources6",
+    for (family, subnet) in rules.subnet.present() {
+        let net = subnet.net();
+        let ways = [
+            (Direction::From, of(family, Set::FromSubnets4, Set::FromSubnets6)),
+            (Direction::Host, of(family, Set::HostSubnets4, Set::HostSubnets6)),
+            (Direction::To, of(family, Set::ToSubnets4, Set::ToSubnets6)),
+        ];
+        for (direction, set) in ways {
+            entries.extend(around(set, net, Some(chain(direction))));
         }
-    }
-
-    /// The element with that key, if it is one that this set may have.
-    fn element(self, key: &[u8]) -> Option<Element> {
-        let v4 = |key: &[u8]| Some(Ipv4Addr::from(<[u8; 4]>::try_from(key).ok()?).into());
-        let v6 = |key: &[u8]| Some(Ipv6Addr::from(<[u8; 16]>::try_from(key).ok()?).into());
-        let source = |addr: fn(&[u8]) -> Option<IpAddr>| {
-            let (name, rest) = key.split_at_checked(NAME)?;
-            Some(Element::Source { cable: link(name)?, addr: addr(rest)? })
+        let twice = |addr| key(&[Field::Addr(addr), Field::Addr(addr)]);
+        let same = if bridge {
+            of(family, Set::Bridged4, Set::Bridged6)
+        } else {
+            of(family, Set::Same4, Set::Same6)
         };
-        match self {
-            Self::Addresses4 => v4(key).map(Element::Guarded),
-            Self::Addresses6 => v6(key).map(Element::Guarded),
-            Self::Cables if key.len() == NAME => link(key).map(Element::Cable),
-            Self::Cables => None,
-            Self::Sources4 => source(v4),
-            Self::Sources6 => source(v6),
+        entries.push((same, Entry::range(twice(net.network()), twice(net.broadcast()))));
+        if rules.internal {
+            entries.extend(around(of(family, Set::Internal4, Set::Internal6), net, None));
+        } else if rules.nat != Nat::None {
+            // Beside containers there may be others, behind linked interfaces.
+            let set = match bridge {
+                true => of(family, Set::Translated4, Set::Translated6),
+                false => of(family, Set::TranslatedOwn4, Set::TranslatedOwn6),
+            };
+            entries.extend(around(set, net, None));
+        }
+    }
+    entries
+}
+
+fn open(gate: &Gate, addr: IpAddr, protocol: Protocol, ports: Ports) -> (Set, Entry) {
+    let family = Family::of(addr);
+    let alone = ports.first == ports.last;
+    let set = match (gate, alone) {
+        (Gate::Inside, true) => of(family, Set::Open4, Set::Open6),
+        (Gate::Inside, false) => of(family, Set::OpenRanges4, Set::OpenRanges6),
+        (Gate::Uplink, true) => of(family, Set::OpenUplink4, Set::OpenUplink6),
+        (Gate::Uplink, false) => of(family, Set::OpenUplinkRanges4, Set::OpenUplinkRanges6),
+        (Gate::Link(_), true) => of(family, Set::OpenLinks4, Set::OpenLinks6),
+        (Gate::Link(_), false) => of(family, Set::OpenLinksRanges4, Set::OpenLinksRanges6),
+    };
+    let to = |port| {
+        let mut fields = gate_fields(gate);
+        fields.extend([Field::Addr(addr), Field::Protocol(protocol.number()), Field::Port(port)]);
+        key(&fields)
+    };
+    let entry = match alone {
+        true => Entry::exact(to(ports.first)),
+        false => Entry::range(to(ports.first), to(ports.last)),
+    };
+    (set, entry)
+}
+
+fn gate_fields(gate: &Gate) -> Vec<Field<'_>> {
+    match gate {
+        Gate::Link(name) => vec![Field::Name(name)],
+        Gate::Inside | Gate::Uplink => Vec::new(),
+    }
+}
+
+fn lead(
+    gate: &Gate,
+    protocol: Protocol,
+    ports: Ports,
+    to: IpAddr,
+    inner: Ports,
+) -> Vec<(Set, Entry)> {
+    let family = Family::of(to);
+    let host = |port| {
+        let mut fields = gate_fields(gate);
+        fields.extend([Field::Protocol(protocol.number()), Field::Port(port)]);
+        key(&fields)
+    };
+    if ports.first == ports.last {
+        let set = match gate {
+            Gate::Inside => of(family, Set::Lead4, Set::Lead6),
+            Gate::Uplink => of(family, Set::LeadUplink4, Set::LeadUplink6),
+            Gate::Link(_) => of(family, Set::LeadLinks4, Set::LeadLinks6),
+        };
+        let value = Held::Bytes(key(&[Field::Addr(to), Field::Port(inner.first)]));
+        return vec![(set, Entry::exact(host(ports.first)).with(value))];
+    }
+    let set = match gate {
+        Gate::Inside => of(family, Set::LeadRanges4, Set::LeadRanges6),
+        Gate::Uplink => of(family, Set::LeadUplinkRanges4, Set::LeadUplinkRanges6),
+        Gate::Link(_) => of(family, Set::LeadLinksRanges4, Set::LeadLinksRanges6),
+    };
+    let about = format!("{ports} to {inner}");
+    let entry = |block: Ports, to_ports: Ports| {
+        let (first, last) = (Field::Port(to_ports.first), Field::Port(to_ports.last));
+        let to = Field::Addr(to);
+        let value = Held::Bytes(key(&[to, first, to, last]));
+        let about = Some(about.clone());
+        (set, Entry { about, ..Entry::range(host(block.first), host(block.last)).with(value) })
+    };
+    if inner.first == inner.last {
+        return vec![entry(ports, inner)];
+    }
+    let shifted = |block: Ports| {
+        let offset = block.first - ports.first;
+        let first = inner.first + offset;
+        Ports { first, last: first + (block.last - block.first) }
+    };
+    blocks(ports).into_iter().map(|block| entry(block, shifted(block))).collect()
+}
+
+/// Cuts a range into blocks that begin at a multiple of their length. The kernel
+/// leads a port of such a block to the one that is as far from the beginning:
+/// it counts from the rest of a division by the length
+/// (`nf_nat_l4proto_unique_tuple`).
+fn blocks(ports: Ports) -> Vec<Ports> {
+    let mut blocks = Vec::new();
+    let (mut first, end) = (u32::from(ports.first), u32::from(ports.last) + 1);
+    while first < end {
+        let aligned = if first == 0 { 1 << 16 } else { first & first.wrapping_neg() };
+        let mut length = aligned;
+        while first + length > end {
+            length /= 2;
+        }
+        let port = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+        blocks.push(Ports { first: port(first), last: port(first + length - 1) });
+        first += length;
+    }
+    blocks
+}
+
+/// All entries of elements, each once, in the order of the elements.
+pub(super) fn entries<'a>(elements: impl IntoIterator<Item = &'a Element>) -> Vec<(Set, Entry)> {
+    let mut seen = BTreeSet::new();
+    let all = elements.into_iter().flat_map(Element::entries);
+    all.filter(|entry| seen.insert(entry.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_cut_at_multiples_of_the_length_of_what_follows() {
+        let cut = |first, last| {
+            let blocks = blocks(Ports { first, last });
+            blocks.iter().map(|block| (block.first, block.last)).collect::<Vec<_>>()
+        };
+        assert_eq!(cut(8000, 8001), [(8000, 8001)]);
+        assert_eq!(cut(7, 12), [(7, 7), (8, 11), (12, 12)]);
+        assert_eq!(cut(0, 65535), [(0, 65535)]);
+        for (first, last) in [(1, 65535), (1, 65534), (3, 5), (32767, 32769), (40000, 50123)] {
+            let blocks = blocks(Ports { first, last });
+            assert!(blocks.len() <= 32);
+            assert!(blocks.iter().all(|block| u32::from(block.first) % block.count() == 0));
+            let joined = blocks.windows(2).all(|pair| pair[0].last + 1 == pair[1].first);
+            assert!(joined && blocks[0].first == first && blocks[blocks.len() - 1].last == last);
         }
     }
 
-    /// The elements in one message of a list; `None` when one of them is not
-    /// of ours.
-    pub(super) fn read(self, attributes: &[u8]) -> Option<Vec<Element>> {
-        let keys = values(attributes, ELEMENTS).flat_map(|list| values(list, LIST_ELEM));
-        keys.map(|element| {
-            let key = values(element, ELEM_KEY).next()?;
-            self.element(values(key, DATA_VALUE).next()?)
-        })
-        .collect()
+    #[test]
+    fn link_local_addresses_are_the_kernels() {
+        let mac = MacAddress([0x02, 0x42, 0, 0, 0, 9]);
+        assert_eq!(link_local(mac).to_string(), "fe80::42:ff:fe00:9");
     }
-}
-
-/// The name in a padded key, if nothing stands behind its end.
-fn link(bytes: &[u8]) -> Option<LinkName> {
-    let name = std::str::from_utf8(bytes).ok()?.trim_end_matches('\0');
-    LinkName::parse(name).ok()
-}
-
-/// The elements by their sets, each once.
-pub(super) fn by_set<'a>(
-    elements: impl IntoIterator<Item = &'a Element>,
-) -> BTreeMap<Set, Vec<&'a Element>> {
-    let mut sets: BTreeMap<Set, Vec<&Element>> = BTreeMap::new();
-    for element in elements {
-        sets.entry(element.set()).or_default().push(element);
-    }
-    sets
 }

@@ -1,28 +1,38 @@
 //! Kleene's own nftables tables, written and read in this process.
 //!
-//! The one of the host, [`Table`], guards the addresses of containers that stand on the host. It
-//! outlives the daemon, and what guards an address stands before the address
-//! can be used and goes after it. Its rules never change; what changes are
-//! elements of its sets ([`Element`]), at a cost that does not depend on how
-//! many there are.
+//! Those of the host, [`Table`], hold the policy: one of the family `inet`, and
+//! one of the same name for bridges. They outlive the daemon, and what guards an
+//! address stands before the address can be used and goes after it. A network has
+//! chains of its own; all else are elements of sets and maps ([`Element`]), which
+//! come and go at a cost that does not depend on how many there are.
 //!
 //! The one of a view, [`Replies`], stands where a container has several
 //! addresses of a family, and has answers over UDP come from the one asked.
 //! Packets keep its maps.
 //!
-//! `layout`, `rule` and `replies` say what they are made of, `message` makes
-//! transactions of it, `socket` carries them out. Reading goes the same way back: the kernel
-//! lists what it has, `attributes::covers` compares it with the layout, and
-//! `element` reads what is in the sets.
+//! `layout` says what they are made of: `set`, `host` (with `leave`), `network`,
+//! `wire` and `replies`, in terms of `rule`. `element` says what is in the sets. `message`
+//! makes transactions of it, `socket` carries them out. Reading goes the same way
+//! back: the kernel lists what it has, `attributes::covers` compares it with the
+//! layout, and `contents` reads what is in the sets.
 #![forbid(unsafe_code)]
 
 mod attributes;
+mod contents;
 mod element;
+mod entry;
+mod families;
+mod host;
 mod layout;
+mod leave;
 mod message;
+mod network;
 mod replies;
 mod rule;
+mod set;
 mod socket;
+mod translate;
+mod wire;
 
 use std::collections::BTreeSet;
 
@@ -31,9 +41,13 @@ use rustix::io::Errno;
 use super::net::NetError;
 use super::net::wire::Frame;
 use attributes::{covers, values};
-use element::Set;
-use layout::{KINDS, Kind, Layout, TABLE};
+use contents::Listed;
+use entry::read_comment;
+use kleene_model::policy::NetworkRules;
+use layout::{BRIDGE, INET, KINDS, Kind, Layout, TABLE};
 use message::{Message, Step};
+use rule::{CHAIN_NAME, CHAIN_USERDATA};
+use set::Set;
 use socket::{Failure, Socket, TRIES, is_disturbed};
 
 pub use element::Element;
@@ -78,7 +92,7 @@ fn is_missing(error: &NetError) -> bool {
     error.errno() == Some(Errno::NOENT)
 }
 
-/// Kleene's table of the family `inet`, there or not.
+/// Kleene's tables of the families `inet` and `bridge`, there or not.
 ///
 /// It belongs to the network namespace of the thread that opened it, wherever
 /// it is used.
@@ -112,8 +126,8 @@ impl Table {
         self.socket.port()
     }
 
-    /// What is in the sets; `None` when there is no such table or it is not
-    /// whole: a chain, set or rule is missing, was changed, or is not ours.
+    /// What is in them; `None` when there is no such table or it is not whole: a
+    /// chain, set or rule is missing, was changed, or is not ours.
     ///
     /// # Errors
     /// When the kernel does not answer, or refuses.
@@ -122,8 +136,23 @@ impl Table {
         outcome.map_err(|source| failed(&self.name, Failure { step: Step::List, source }))
     }
 
-    /// Makes the table, whatever stands there, with exactly these elements. At
-    /// no moment is there none: packets meet the old one or the new one.
+    /// The number of the last transaction in this network namespace, whoever made
+    /// it.
+    ///
+    /// # Errors
+    /// When the kernel does not answer, or refuses.
+    pub fn generation(&mut self) -> Result<u32, NftError> {
+        let asked = self.socket.ask(&Message::generation());
+        let number = asked.and_then(|answers| {
+            let told = answers.first().and_then(|answer| values(answer, GENERATION).next());
+            let bytes = told.and_then(|number| <[u8; 4]>::try_from(number).ok());
+            bytes.map(u32::from_be_bytes).ok_or(NetError::Malformed("no generation"))
+        });
+        number.map_err(|source| failed(&self.name, Failure { step: Step::List, source }))
+    }
+
+    /// Makes the tables, whatever stands there, with exactly these elements. At
+    /// no moment is there none: packets meet the old ones or the new ones.
     ///
     /// # Errors
     /// When the kernel does not answer, or refuses.
@@ -132,7 +161,8 @@ impl Table {
     }
 
     /// Adds and removes elements, all or none. One that is there already, or
-    /// gone already, is no error; one that is in both lists is there afterwards.
+    /// gone already, is no error, but for networks; one that is in both lists is
+    /// there afterwards.
     ///
     /// # Errors
     /// When the kernel does not answer, or refuses: [`NftError::is_missing`]
@@ -142,15 +172,18 @@ impl Table {
         if messages.is_empty() { Ok(()) } else { self.transact(&messages) }
     }
 
-    /// Removes the table, whatever is in it. Gone already counts as done.
+    /// Removes the tables, whatever is in them. Gone already counts as done.
     ///
     /// # Errors
     /// When the kernel does not answer, or refuses.
     pub fn remove(&mut self) -> Result<(), NftError> {
-        match self.transact(&[message::remove(&self.name)]) {
-            Err(error) if error.is_missing() => Ok(()),
-            outcome => outcome,
+        for family in [INET, BRIDGE] {
+            match self.transact(&[message::remove(family, &self.name)]) {
+                Err(error) if error.is_missing() => {}
+                outcome => outcome?,
+            }
         }
+        Ok(())
     }
 
     fn transact(&mut self, messages: &[Message]) -> Result<(), NftError> {
@@ -186,18 +219,35 @@ impl Table {
     }
 
     fn look(&mut self) -> Result<Option<BTreeSet<Element>>, NetError> {
-        if !looks_whole(&mut self.socket, Layout::Guards, &self.name)? {
-            return Ok(None);
-        }
-        let mut elements = BTreeSet::new();
-        for set in Set::ALL {
-            for part in self.socket.ask(&Message::list_elements(&self.name, set))? {
-                let Some(read) = set.read(&part) else { return Ok(None) };
-                elements.extend(read);
+        let chains = self.socket.ask(&Message::list_all(INET, Kind::Chain, &self.name))?;
+        let networks = networks_of(&self.name, &chains);
+        for layout in [Layout::Host(&networks), Layout::Wire] {
+            if !looks_whole(&mut self.socket, layout, &self.name)? {
+                return Ok(None);
             }
         }
-        Ok(Some(elements))
+        let mut listed = Listed::new();
+        for set in Set::ALL {
+            let mut entries = Vec::new();
+            for part in self.socket.ask(&Message::list_elements(&self.name, *set))? {
+                let Some(read) = entry::read(*set, &part) else { return Ok(None) };
+                entries.extend(read);
+            }
+            listed.insert(*set, entries);
+        }
+        Ok(contents::elements(&networks, &listed))
     }
+}
+
+/// The networks whose chains were listed.
+fn networks_of(table: &str, chains: &[Vec<u8>]) -> Vec<NetworkRules> {
+    let own = chains.iter().filter(|chain| is_of(chain, table));
+    own.filter_map(|chain| {
+        let name = values(chain, CHAIN_NAME).next()?.strip_suffix(&[0])?;
+        let about = read_comment(values(chain, CHAIN_USERDATA).next()?)?;
+        network::parse(std::str::from_utf8(name).ok()?, &about)
+    })
+    .collect()
 }
 
 /// The table of a view: UDP services on the wildcard answer from the address
@@ -207,6 +257,9 @@ impl Table {
 pub struct Replies {
     socket: Socket,
 }
+
+/// Where the kernel says which generation it is.
+const GENERATION: u16 = 1;
 
 /// The name of a view's table.
 const REPLIES: &str = "kleene";
@@ -245,7 +298,7 @@ impl Replies {
     /// # Errors
     /// When the kernel does not answer, or refuses.
     pub fn remove(&mut self) -> Result<(), NftError> {
-        match self.socket.transact(&[message::remove(REPLIES)]) {
+        match self.socket.transact(&[message::remove(INET, REPLIES)]) {
             Err(failure) if is_missing(&failure.source) => Ok(()),
             outcome => outcome.map_err(|failure| failed(REPLIES, failure)),
         }
@@ -277,13 +330,12 @@ impl Replies {
     }
 }
 
-/// Whether a message tells of a table of the family `inet`, or of something in
-/// it.
+/// Whether a message tells of a table of ours, or of something in it.
 pub(super) fn is_about(frame: &Frame<'_>, table: &str) -> bool {
     let [family, _, _, _, ref attributes @ ..] = *frame.payload else { return false };
     let mut names = values(attributes, TABLE);
     message::tells_of_table(frame.kind)
-        && family == message::INET
+        && matches!(family, INET | BRIDGE)
         && names.any(|name| name.strip_suffix(&[0]) == Some(table.as_bytes()))
 }
 
@@ -292,9 +344,9 @@ fn failed(table: &str, Failure { step, source }: Failure) -> NftError {
 }
 
 /// Whether a table is as we made it, without a look at elements.
-fn looks_whole(socket: &mut Socket, layout: Layout, table: &str) -> Result<bool, NetError> {
+fn looks_whole(socket: &mut Socket, layout: Layout<'_>, table: &str) -> Result<bool, NetError> {
     for kind in KINDS {
-        let listed = socket.ask(&Message::list_all(kind, table))?;
+        let listed = socket.ask(&Message::list_all(layout.family(), kind, table))?;
         if !is_whole(layout, kind, table, listed) {
             return Ok(false);
         }
@@ -302,10 +354,14 @@ fn looks_whole(socket: &mut Socket, layout: Layout, table: &str) -> Result<bool,
     Ok(true)
 }
 
-/// Whether what the kernel listed of a kind is, in this table, what we made.
-fn is_whole(layout: Layout, kind: Kind, table: &str, mut listed: Vec<Vec<u8>>) -> bool {
+fn is_of(described: &[u8], table: &str) -> bool {
     let name = [table.as_bytes(), &[0]].concat();
-    listed.retain(|found| values(found, TABLE).eq([name.as_slice()]));
+    values(described, TABLE).eq([name.as_slice()])
+}
+
+/// Whether what the kernel listed of a kind is, in this table, what we made.
+fn is_whole(layout: Layout<'_>, kind: Kind, table: &str, mut listed: Vec<Vec<u8>>) -> bool {
+    listed.retain(|found| is_of(found, table));
     // The kernel lists in the order of making, which differs when somebody
     // else made a chain anew. The order of a chain's rules stays.
     listed.sort_by(|one, other| {
@@ -328,12 +384,23 @@ fn is_name(name: &str) -> bool {
 #[doc(hidden)]
 #[must_use]
 pub fn read_anything(bytes: &[u8]) -> usize {
-    let elements = Set::ALL.iter().filter_map(|set| set.read(bytes)).map(|read| read.len());
-    let whole = |layout| {
+    let mut listed = Listed::new();
+    for set in Set::ALL {
+        listed.extend(entry::read(*set, bytes).map(|entries| (*set, entries)));
+    }
+    let entries = listed.values().map(Vec::len).sum::<usize>();
+    // One set's entries alone make sense more often than all together.
+    let told = listed.into_iter().filter(|(set, entries)| {
+        contents::elements(&[], &Listed::from([(*set, entries.clone())])).is_some()
+    });
+    let told = told.count();
+    let networks = networks_of("kleene", &[bytes.to_vec()]);
+    let whole = |layout: Layout<'_>| {
         let kinds = KINDS.iter();
         kinds.filter(move |kind| is_whole(layout, **kind, "kleene", vec![bytes.to_vec()])).count()
     };
-    elements.sum::<usize>() + whole(Layout::Guards) + whole(Layout::Replies)
+    let layouts = [Layout::Host(&networks), Layout::Wire, Layout::Replies];
+    entries + told + layouts.map(whole).iter().sum::<usize>()
 }
 
 #[cfg(test)]

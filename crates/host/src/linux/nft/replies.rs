@@ -16,11 +16,23 @@
 //! Where a map is full, or a client has not asked for a while, the source is the
 //! kernel's choice.
 
-use super::layout::{comment, described, key};
+use super::layout::{comment, described};
 use super::rule::Expression::{
     Among, Hash, Is, Jump, Know, Map, Mark, Payload, Verdict, Wildcard, Write,
 };
-use super::rule::{ACCEPT, Chain, Compare, Expression, Header, Keep, Meta, Register, Rule};
+use super::rule::{ACCEPT, Chain, Compare, Expression, Header, Hook, Keep, Meta, Register, Rule};
+
+/// Types of keys. The kernel does not care; `nft` shows elements by them.
+mod key {
+    pub(super) const IPV4: u32 = 7;
+    pub(super) const IPV6: u32 = 8;
+    pub(super) const SERVICE: u32 = 13;
+    pub(super) const MARK: u32 = 19;
+
+    pub(super) fn both(first: u32, second: u32) -> u32 {
+        first << 6 | second
+    }
+}
 
 /// How long a client is remembered after its last word or the last answer, in
 /// milliseconds: as long as address translation usually does.
@@ -36,12 +48,14 @@ const REMEMBER: &str = "remember";
 const REPLY: &str = "reply";
 
 /// In the order of their names.
-pub(super) const CHAINS: [Chain; 4] = [
-    Chain { name: INPUT, hook: Some((1, 0)) },
-    Chain { name: OUTPUT, hook: Some((3, 0)) },
-    Chain { name: REMEMBER, hook: None },
-    Chain { name: REPLY, hook: None },
-];
+pub(super) fn chains() -> [Chain; 4] {
+    [
+        Chain::new(INPUT, Hook::filter(1, 0)),
+        Chain::new(OUTPUT, Hook::filter(3, 0)),
+        Chain::new(REMEMBER, None),
+        Chain::new(REPLY, None),
+    ]
+}
 
 /// The two families, each with what differs.
 #[derive(Debug, Clone, Copy)]
@@ -63,8 +77,8 @@ struct Version {
 }
 
 /// Registers for a number and, beside it, an address.
-const NUMBER: Register = Register::Third;
-const ADDRESS: Register = Register::ThirdB;
+const NUMBER: Register = Register(8);
+const ADDRESS: Register = Register(9);
 
 const VERSIONS: [Version; 2] = [
     Version {
@@ -77,7 +91,7 @@ const VERSIONS: [Version; 2] = [
         asked: "asked4",
         numbered: "numbered4",
         numbers: "numbers4",
-        ports: [Register::FirstB, Register::FirstC],
+        ports: [Register(1), Register(2)],
     },
     Version {
         family: 10,
@@ -89,7 +103,7 @@ const VERSIONS: [Version; 2] = [
         asked: "asked6",
         numbered: "numbered6",
         numbers: "numbers6",
-        ports: [Register::Second, Register::SecondB],
+        ports: [Register(4), Register(5)],
     },
 ];
 
@@ -174,8 +188,8 @@ pub(super) fn rules() -> Vec<Rule> {
     let mut answers = is(Meta::Protocol, UDP).to_vec();
     answers.extend([Wildcard, Is(Compare::Equal, 1), Jump(REPLY)]);
     let mut rules = vec![
-        Rule { chain: INPUT, about: "UDP for the wildcard", expressions: asked },
-        Rule { chain: OUTPUT, about: "UDP from the wildcard", expressions: answers },
+        Rule { chain: INPUT.into(), about: "UDP for the wildcard", expressions: asked },
+        Rule { chain: OUTPUT.into(), about: "UDP from the wildcard", expressions: answers },
     ];
     rules.extend(VERSIONS.into_iter().flat_map(|version| [version.again(), version.another()]));
     rules.extend(VERSIONS.map(Version::reply));
@@ -190,7 +204,7 @@ impl Version {
         vec![
             Expression::Meta(Meta::Family),
             Is(Compare::Equal, self.family),
-            self.address(client, Register::First),
+            self.address(client, Register(0)),
             port(theirs, self.ports[0]),
             port(ours, self.ports[1]),
         ]
@@ -203,12 +217,12 @@ impl Version {
     /// Something is done to what is known of the client, with the number that is
     /// loaded.
     fn keep(self, keep: Keep) -> Expression {
-        Expression::Keep { keep, set: self.asked, key: Register::First, value: Some(NUMBER) }
+        Expression::Keep { keep, set: self.asked, key: Register(0), value: Some(NUMBER) }
     }
 
     /// The number of the address that the client has asked.
     fn asked(self) -> [Expression; 3] {
-        let key = Register::First;
+        let key = Register(0);
         [Map { map: self.asked, key, to: NUMBER }, Mark(NUMBER), Self::number()]
     }
 
@@ -227,7 +241,7 @@ impl Version {
             self.keep(Keep::Update),
             Verdict(ACCEPT),
         ]);
-        Rule { chain: REMEMBER, about: "a client asks the same address again", expressions }
+        Rule { chain: REMEMBER.into(), about: "a client asks the same address again", expressions }
     }
 
     /// A client asks another address than before, or is new.
@@ -246,7 +260,7 @@ impl Version {
             self.keep(Keep::Update),
             Verdict(ACCEPT),
         ]);
-        Rule { chain: REMEMBER, about: "a client asks an address", expressions }
+        Rule { chain: REMEMBER.into(), about: "a client asks an address", expressions }
     }
 
     /// What goes to a client comes from the address that it has asked.
@@ -259,6 +273,10 @@ impl Version {
             Map { map: self.numbers, key: NUMBER, to: ADDRESS },
             Write { offset, length, from: ADDRESS, checksum },
         ]);
-        Rule { chain: REPLY, about: "answers come from the address that was asked", expressions }
+        Rule {
+            chain: REPLY.into(),
+            about: "answers come from the address that was asked",
+            expressions,
+        }
     }
 }

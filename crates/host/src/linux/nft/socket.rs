@@ -67,8 +67,11 @@ impl Socket {
         self.sequence = self.sequence.wrapping_add(numbers);
         let deadline = self.send(&transaction(messages, first)).map_err(as_whole)?;
 
-        let mut verdicts: Vec<Option<Result<(), KernelError>>> = vec![None; messages.len()];
-        while verdicts.iter().any(Option::is_none) {
+        // The last message is always answered, and last; those before it when they
+        // are refused. The first refusal is what matters.
+        let mut refused: Option<(usize, KernelError)> = None;
+        let mut answered = messages.is_empty();
+        while !answered {
             let datagram = self.channel.receive(deadline).map_err(as_whole)?;
             for frame in frames(datagram) {
                 let frame = frame.map_err(|error| as_whole(error.into()))?;
@@ -80,19 +83,24 @@ impl Socket {
                     (None, Err(refused)) => return Err(as_whole(refused.into())),
                     (None, Ok(())) => {}
                     (Some(place), verdict) => {
-                        if let Some(slot) = verdicts.get_mut(place) {
-                            *slot = Some(verdict);
+                        answered |= place + 1 == messages.len();
+                        let earlier = refused.as_ref().is_none_or(|(first, _)| place < *first);
+                        if let Err(error) = verdict
+                            && earlier
+                        {
+                            refused = Some((place, error));
                         }
                     }
                 }
             }
         }
-        for (message, verdict) in messages.iter().zip(verdicts) {
-            if let Some(Err(refused)) = verdict {
-                return Err(Failure { step: message.step, source: refused.into() });
+        match refused {
+            Some((place, source)) => {
+                let step = messages.get(place).map_or(Step::Transaction, |message| message.step);
+                Err(Failure { step, source: source.into() })
             }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Asks; the attributes of each answer.

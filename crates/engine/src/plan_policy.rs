@@ -1,0 +1,297 @@
+//! Plans what holds the policy: the rules of networks, what the host's ways out
+//! are, who may speak on a cable into a bridge, and which ports are published.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use kleene_model::policy::NetworkRules;
+use kleene_model::{
+    Container, ContainerId, Endpoint, Family, LinkName, Listed, Nat, Network, Ports, Protocol,
+    PublishedPort, RoutedCable,
+};
+
+use crate::change::{Change, Flows, Owner};
+use crate::piece::{Gate, Piece};
+use crate::plan::{Extent, Planner, Scope};
+
+/// What happens to the policy of networks and of the host.
+#[derive(Default)]
+pub(crate) struct Policy {
+    pub(crate) taken: Vec<Change>,
+    pub(crate) put: Vec<Change>,
+}
+
+impl Policy {
+    fn differ<'a>(&mut self, known: impl Iterator<Item = &'a Piece>, desired: &BTreeSet<Piece>) {
+        let known: BTreeSet<&Piece> = known.collect();
+        let gone = known.iter().filter(|piece| !desired.contains(piece));
+        self.taken.extend(gone.map(|piece| Change::Take { piece: (*piece).clone() }));
+        let new = desired.iter().filter(|piece| !known.contains(piece));
+        self.put.extend(new.map(|piece| Change::Put { piece: piece.clone() }));
+    }
+}
+
+/// What the policy has to know of a network.
+pub(crate) fn rules_of(network: &Network) -> NetworkRules {
+    NetworkRules {
+        id: network.id,
+        kind: network.kind,
+        interface: network.interface.clone(),
+        subnet: network.subnet,
+        icc: network.icc,
+        internal: network.internal,
+        nat: network.nat.clone(),
+    }
+}
+
+impl Planner<'_> {
+    /// The rules of networks, and the host's ways out.
+    pub(crate) fn policy(&self, scope: Scope<'_>, extent: &Extent) -> Policy {
+        let mut policy = Policy::default();
+        for id in &extent.ruled {
+            let network = self.desired.network(*id).filter(|network| !network.leaving);
+            let desired = network.map(|network| self.network_pieces(network)).unwrap_or_default();
+            policy.differ(self.actual.pieces_of_network(*id), &desired);
+        }
+        let any = match scope {
+            Scope::All => true,
+            Scope::Touched(_) => !extent.ruled.is_empty(),
+        };
+        if any {
+            policy.differ(self.actual.pieces_of_host(), &self.host_pieces());
+        }
+        policy
+    }
+
+    fn network_pieces(&self, network: &Network) -> BTreeSet<Piece> {
+        let mut pieces = BTreeSet::from([Piece::Rules { rules: rules_of(network) }]);
+        for (family, subnet) in network.subnet.present() {
+            let near = self.host_source(network, family);
+            pieces.extend(near.map(|addr| Piece::Near { subnet: *subnet, addr }));
+        }
+        pieces
+    }
+
+    /// The interface of the default route, and the sources of what leaves by it
+    /// and by those that networks name.
+    fn host_pieces(&self) -> BTreeSet<Piece> {
+        let mut pieces = BTreeSet::new();
+        let mut links: BTreeSet<&LinkName> = BTreeSet::new();
+        let networks = || self.desired.networks().filter(|network| !network.leaving);
+        if networks().next().is_none() {
+            return pieces;
+        }
+        for family in Family::BOTH {
+            if let Some(link) = &self.actual.uplink(family).link {
+                pieces.insert(Piece::Uplink { family, link: link.clone() });
+                links.insert(link);
+            }
+        }
+        links.extend(networks().filter_map(|network| match &network.nat {
+            Nat::Interface(link) => Some(link),
+            Nat::None | Nat::HostGateway => None,
+        }));
+        for link in links {
+            for family in Family::BOTH {
+                let mut own = self.actual.link(link).into_iter().flat_map(|l| l.listed(family));
+                let first = own.find(|addr| self.desired.holder_of(*addr).is_none());
+                pieces.extend(first.map(|addr| Piece::Way { link: link.clone(), addr }));
+            }
+        }
+        pieces
+    }
+
+    /// What keeps others' MAC addresses off a cable into a bridge.
+    pub(crate) fn fence(&self, endpoint: &Endpoint, cable: &LinkName) -> Vec<Change> {
+        let fence = Piece::Fence { cable: cable.clone(), mac: endpoint.container_mac() };
+        let known: Vec<&Piece> = self.actual.pieces_of_cable(cable).collect();
+        // That of a cable which had the name before may not be gone yet.
+        let others = known.iter().filter(|piece| ***piece != fence);
+        let mut changes: Vec<Change> =
+            others.map(|piece| Change::Take { piece: (*piece).clone() }).collect();
+        if !known.contains(&&fence) {
+            changes.push(Change::Put { piece: fence });
+        }
+        changes
+    }
+
+    /// What holds an address of a `vnet` container, while it has a cable; `None`
+    /// to leave it as it is.
+    pub(crate) fn fenced_pieces(
+        &self,
+        endpoint: &Endpoint,
+        network: &Network,
+        addr: IpAddr,
+    ) -> Option<BTreeSet<Piece>> {
+        let container = self.desired.container(endpoint.container);
+        let container = container.filter(|container| container.run.has_network());
+        let (Some(number), Some(container)) = (endpoint.cable, container) else {
+            return Some(BTreeSet::new());
+        };
+        let cable = LinkName::cable_host(number);
+        // Without its namespace it is about to be found dead.
+        let there = self.own(&cable, Owner::Endpoint(endpoint.id)).is_some();
+        if !there && self.actual.namespace(container.id).is_none() {
+            return None;
+        }
+        let mut pieces = BTreeSet::from([
+            Piece::Guard { addr },
+            Piece::Speak { cable, addr },
+            Piece::Admit { cable: network.interface.clone(), addr },
+        ]);
+        pieces.extend(self.published(container, addr));
+        Some(pieces)
+    }
+
+    /// The published ports of a container that lead to an address of its own.
+    pub(crate) fn published(&self, container: &Container, addr: IpAddr) -> Vec<Piece> {
+        let family = Family::of(addr);
+        if container.ports.is_empty() || self.desired.target(container.id, family) != Some(addr) {
+            return Vec::new();
+        }
+        let mut pieces = Vec::new();
+        let mut opened: BTreeMap<(Gate, Protocol), Vec<Ports>> = BTreeMap::new();
+        for (place, port) in container.ports.iter().enumerate() {
+            if self.desired.held(container.id, place).is_some() {
+                continue;
+            }
+            let PublishedPort { on, protocol, host, container: inner } = port;
+            let (protocol, inner) = (*protocol, *inner);
+            let lead = |gate| Piece::Lead { gate, protocol, ports: *host, addr, inner };
+            let gates: Vec<Gate> = match on {
+                Listed::Uplink => vec![Gate::Uplink],
+                Listed::These(links) => links.iter().cloned().map(Gate::Link).collect(),
+            };
+            for gate in gates.iter().cloned().chain([Gate::Inside]) {
+                opened.entry((gate, protocol)).or_default().push(inner);
+            }
+            pieces.extend(gates.into_iter().map(lead));
+            let free = self.desired.free_inside(container, place, family);
+            pieces.extend(free.into_iter().map(|ports| Piece::Lead {
+                gate: Gate::Inside,
+                protocol,
+                ports,
+                addr,
+                inner: shifted(port, ports),
+            }));
+        }
+        // Those of one subnet are turned all together.
+        let others = self.desired.endpoints_of(container.id);
+        let others = others.filter_map(|endpoint| *endpoint.address.get(family));
+        let others = others.filter(|from| *from != addr);
+        pieces.extend(others.map(|from| Piece::Round { from, addr }));
+        for ((gate, protocol), ports) in opened {
+            pieces.extend(joined(ports).into_iter().map(|ports| {
+                let gate = gate.clone();
+                Piece::Open { gate, addr, protocol, ports }
+            }));
+        }
+        pieces
+    }
+
+    /// Addresses whose published ports may change with those of containers: of
+    /// the containers themselves, and of others that have ports of the host in
+    /// common with them.
+    pub(crate) fn led_beside(&self, containers: &BTreeSet<ContainerId>) -> Vec<IpAddr> {
+        let mut addresses = Vec::new();
+        for id in containers {
+            let Some(container) = self.desired.container(*id) else { continue };
+            let beside = container
+                .ports
+                .iter()
+                .flat_map(|port| self.desired.publishers(port.protocol, port.host));
+            for other in beside.chain(Some(*id).filter(|_| !container.ports.is_empty())) {
+                addresses.extend(self.led_to(other));
+            }
+        }
+        addresses
+    }
+
+    /// The addresses of a container that its published ports lead to, or did.
+    fn led_to(&self, container: ContainerId) -> Vec<IpAddr> {
+        let leads = |addr: &IpAddr| {
+            self.actual.pieces_of(*addr).any(|piece| matches!(piece, Piece::Open { .. }))
+        };
+        let endpoints = self.desired.endpoints_of(container);
+        let own = endpoints.flat_map(|endpoint| [endpoint.address.v4, endpoint.address.v6]);
+        let led = own.flatten().filter(leads);
+        let targets = Family::BOTH.map(|family| self.desired.target(container, family));
+        led.chain(targets.into_iter().flatten()).collect()
+    }
+
+    /// What is held of cables that nobody has any more.
+    pub(crate) fn unchecked(&self, scope: Scope<'_>) -> Vec<Change> {
+        let unwanted: Vec<&LinkName> = match scope {
+            Scope::All => {
+                let routed = self.desired.containers().filter_map(|c| c.cable.as_ref());
+                let plugged = self.desired.endpoints().filter_map(|endpoint| endpoint.cable);
+                let plugged = plugged.map(LinkName::cable_host);
+                let wanted: BTreeSet<LinkName> =
+                    routed.map(RoutedCable::host).chain(plugged).collect();
+                let held = self.actual.checked_cables();
+                held.filter(|cable| !wanted.contains(*cable)).collect()
+            }
+            // Their numbers may have been given to others in the same breath.
+            Scope::Touched(touched) => {
+                let cables = touched.cables.iter();
+                cables.filter(|cable| !self.desired.has_cable(cable)).collect()
+            }
+        };
+        let pieces = unwanted.into_iter().flat_map(|cable| self.actual.pieces_of_cable(cable));
+        pieces.map(|piece| Change::Take { piece: piece.clone() }).collect()
+    }
+
+    /// The flows that were let through by what is taken away.
+    pub(crate) fn forgotten(&self, taken: &[&Vec<Change>]) -> Vec<Change> {
+        let mut flows = BTreeSet::new();
+        for change in taken.iter().copied().flatten() {
+            let Change::Take { piece } = change else { continue };
+            match piece {
+                Piece::Guard { addr } => drop(flows.insert(Flows::Of(*addr))),
+                Piece::Lead { protocol, addr, inner, .. } => {
+                    let (addr, protocol, ports) = (*addr, *protocol, *inner);
+                    flows.insert(Flows::To { addr, protocol, ports });
+                }
+                Piece::Open { addr, protocol, ports, .. } => {
+                    let (addr, protocol, ports) = (*addr, *protocol, *ports);
+                    flows.insert(Flows::To { addr, protocol, ports });
+                }
+                Piece::Way { addr, .. } => drop(flows.insert(Flows::As(*addr))),
+                _ => {}
+            }
+        }
+        // Those of a whole address are among them.
+        let whole: BTreeSet<IpAddr> = flows.iter().filter_map(whole).collect();
+        flows.retain(|flows| match flows {
+            Flows::To { addr, .. } => !whole.contains(addr),
+            Flows::Of(_) | Flows::As(_) => true,
+        });
+        flows.into_iter().map(|flows| Change::Forget { flows }).collect()
+    }
+}
+
+fn whole(flows: &Flows) -> Option<IpAddr> {
+    match flows {
+        Flows::Of(addr) => Some(*addr),
+        Flows::To { .. } | Flows::As(_) => None,
+    }
+}
+
+/// The same ports in ranges that do not meet.
+fn joined(mut ports: Vec<Ports>) -> Vec<Ports> {
+    ports.sort_unstable();
+    let mut joined: Vec<Ports> = Vec::new();
+    for next in ports {
+        match joined.last_mut().filter(|last| last.meets(next)) {
+            Some(last) => last.last = last.last.max(next.last),
+            None => joined.push(next),
+        }
+    }
+    joined
+}
+
+/// The container's ports that some of the host's lead to.
+fn shifted(port: &PublishedPort, part: Ports) -> Ports {
+    let inner = |host| port.inner(host).unwrap_or(port.container.first);
+    Ports { first: inner(part.first), last: inner(part.last) }
+}

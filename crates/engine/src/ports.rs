@@ -1,0 +1,130 @@
+//! Which containers have published which ports of the host.
+
+use kleene_model::{Container, ContainerId, Family, Ports, Protocol};
+
+use crate::state::State;
+
+impl State {
+    /// Why a container's publication is not in force; `None` when it is.
+    #[must_use]
+    pub fn held(&self, id: ContainerId, place: usize) -> Option<&str> {
+        self.held.get(&(id, place)).map(String::as_str)
+    }
+
+    /// Notes whether a container's publication is in force.
+    pub(crate) fn set_held(&mut self, id: ContainerId, place: usize, why: Option<String>) {
+        match why {
+            Some(why) => drop(self.held.insert((id, place), why)),
+            None => drop(self.held.remove(&(id, place))),
+        }
+    }
+
+    /// The addresses and places of a container's publications have changed.
+    pub(crate) fn forget_held(&mut self, id: ContainerId) {
+        let places: Vec<usize> =
+            self.held.range((id, 0)..=(id, usize::MAX)).map(|((_, place), _)| *place).collect();
+        for place in places {
+            self.held.remove(&(id, place));
+        }
+    }
+
+    /// Keeps account of the ports of a container that comes or goes.
+    pub(crate) fn index_ports(&mut self, container: &Container, there: bool) {
+        for port in &container.ports {
+            let (protocol, id) = (port.protocol, container.id);
+            match (port.host.count() == 1, there) {
+                (true, true) => drop(self.single_ports.insert((protocol, port.host.first, id))),
+                (true, false) => drop(self.single_ports.remove(&(protocol, port.host.first, id))),
+                (false, true) => drop(self.port_ranges.insert((protocol, port.host, id))),
+                (false, false) => drop(self.port_ranges.remove(&(protocol, port.host, id))),
+            }
+        }
+    }
+
+    /// The containers that publish any of these ports.
+    pub(crate) fn publishers(
+        &self,
+        protocol: Protocol,
+        ports: Ports,
+    ) -> impl Iterator<Item = ContainerId> {
+        let single = (protocol, ports.first, lowest())..=(protocol, ports.last, highest());
+        let exact = self.single_ports.range(single).map(|(_, _, id)| *id);
+        let ranges = self
+            .port_ranges
+            .iter()
+            .filter(move |(of, range, _)| *of == protocol && range.meets(ports));
+        exact.chain(ranges.map(|(_, _, id)| *id))
+    }
+
+    /// Those of the host's ports of a container's publication that no earlier
+    /// one leads elsewhere, for flows that come in by no interface.
+    ///
+    /// Single ports are asked for before ranges are, so a range keeps those that
+    /// a single one takes from it.
+    pub(crate) fn free_inside(
+        &self,
+        container: &Container,
+        place: usize,
+        family: Family,
+    ) -> Vec<Ports> {
+        let Some(port) = container.ports.get(place) else { return Vec::new() };
+        let (protocol, wanted) = (port.protocol, port.host);
+        let own = container.ports.iter().enumerate().take(place);
+        let own = own.filter(|(at, _)| self.held(container.id, *at).is_none());
+        let own = own.filter(|(_, port)| port.protocol == protocol);
+        let mut taken: Vec<Ports> = own.map(|(_, port)| port.host).collect();
+        for id in self.publishers(protocol, wanted) {
+            let Some(other) = self.container(id).filter(|other| other.id != container.id) else {
+                continue;
+            };
+            let earlier = other.sequence < container.sequence;
+            if earlier && other.run.has_network() && self.target(id, family).is_some() {
+                let ports = other.ports.iter().enumerate();
+                let ports = ports.filter(|(at, _)| self.held(id, *at).is_none());
+                let ports = ports.filter(|(_, port)| port.protocol == protocol);
+                taken.extend(ports.map(|(_, port)| port.host));
+            }
+        }
+        let mut free = vec![wanted];
+        for hole in taken {
+            free = free.into_iter().flat_map(|part| without(part, hole)).collect();
+        }
+        free
+    }
+}
+
+/// What is left of a range.
+fn without(part: Ports, hole: Ports) -> Vec<Ports> {
+    if !part.meets(hole) {
+        return vec![part];
+    }
+    let below = hole.first.checked_sub(1).filter(|last| *last >= part.first);
+    let above = hole.last.checked_add(1).filter(|first| *first <= part.last);
+    let below = below.map(|last| Ports { first: part.first, last });
+    let above = above.map(|first| Ports { first, last: part.last });
+    below.into_iter().chain(above).collect()
+}
+
+fn lowest() -> ContainerId {
+    crate::state::lowest(ContainerId::from_bytes)
+}
+
+fn highest() -> ContainerId {
+    crate::state::highest(ContainerId::from_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_range() {
+        let row = |first, last| Ports { first, last };
+        assert_eq!(without(row(5, 9), row(1, 4)), [row(5, 9)]);
+        assert_eq!(without(row(5, 9), row(1, 5)), [row(6, 9)]);
+        assert_eq!(without(row(5, 9), row(9, 9)), [row(5, 8)]);
+        assert_eq!(without(row(5, 9), row(6, 7)), [row(5, 5), row(8, 9)]);
+        assert_eq!(without(row(5, 9), row(5, 9)), []);
+        assert_eq!(without(row(0, 65535), row(0, 65535)), []);
+    }
+}
