@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use hyper::body::{Bytes, Incoming};
 use kleene_model::api::{
-    ContainerConfig, EndPointConfig, ExecConfig, ExecInspect, IdResponse, NetworkConfig, Window,
+    ContainerConfig, EndPointConfig, ExecConfig, ExecInspect, ExplainConfig, IdResponse,
+    NetworkConfig, PublishedPortConfig, UnpublishConfig, Window,
 };
 use serde::Serialize;
 
@@ -157,6 +158,28 @@ impl Client {
     ) -> Result<(), ApiError> {
         let path = format!("/networks/{}/disconnect/{}", segment(network), segment(container));
         self.post_for(path, ANSWER_LIMIT).await.map(|_| ())
+    }
+
+    pub(crate) async fn container_publish(
+        &self,
+        container: &str,
+        port: &PublishedPortConfig,
+    ) -> Result<(), ApiError> {
+        let path = format!("/containers/{}/publish", segment(container));
+        self.post(&path, port).await.map(|_| ())
+    }
+
+    pub(crate) async fn container_unpublish(
+        &self,
+        container: &str,
+        port: &UnpublishConfig,
+    ) -> Result<(), ApiError> {
+        let path = format!("/containers/{}/unpublish", segment(container));
+        self.post(&path, port).await.map(|_| ())
+    }
+
+    pub(crate) async fn network_explain(&self, flow: &ExplainConfig) -> Result<Bytes, ApiError> {
+        self.post("/networks/explain", flow).await
     }
 
     pub(crate) async fn network_link(

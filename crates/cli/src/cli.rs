@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use crate::completion::Shell;
 use crate::config::Settings;
 use crate::container::{
-    ContainerCommand, CreateArgs, ExecArgs, InspectContainerArgs, LogsArgs, LsArgs, RestartArgs,
-    RmArgs, RunArgs, StartArgs, StopArgs,
+    ContainerCommand, CreateArgs, ExecArgs, InspectContainerArgs, LogsArgs, LsArgs, PortArgs,
+    PublishArgs, RestartArgs, RmArgs, RunArgs, StartArgs, StopArgs,
 };
 use crate::image::{ImageCommand, InspectImageArgs, LsImagesArgs};
 use crate::network::{InspectNetworkArgs, LsNetworksArgs, NetworkCommand, RmNetworksArgs};
@@ -73,6 +73,12 @@ pub(crate) enum Shortcut {
     Exec(ExecArgs),
     /// Show the output of a container (container logs)
     Logs(LogsArgs),
+    /// List the published ports of a container (container port)
+    Port(PortArgs),
+    /// Publish ports of a container (container publish)
+    Publish(PublishArgs),
+    /// Publish ports no longer (container unpublish)
+    Unpublish(PublishArgs),
     /// List containers (container ls)
     Lsc(LsArgs),
     /// List images (image ls)
@@ -105,6 +111,9 @@ impl From<Shortcut> for Noun {
             Shortcut::Restart(args) => container(ContainerCommand::Restart(args)),
             Shortcut::Exec(args) => container(ContainerCommand::Exec(args)),
             Shortcut::Logs(args) => container(ContainerCommand::Logs(args)),
+            Shortcut::Port(args) => container(ContainerCommand::Port(args)),
+            Shortcut::Publish(args) => container(ContainerCommand::Publish(args)),
+            Shortcut::Unpublish(args) => container(ContainerCommand::Unpublish(args)),
             Shortcut::Lsc(args) => container(ContainerCommand::Ls(args)),
             Shortcut::Isc(args) => container(ContainerCommand::Inspect(args)),
             Shortcut::Rmc(args) => container(ContainerCommand::Rm(args)),

@@ -1,7 +1,7 @@
 //! `-p [INTERFACE:]HOST[:CONTAINER][/tcp|udp]`.
 //!
-//! Ports stay text here: `N`, a range `A-B`, or whatever else; which of them
-//! are good is the daemon's to say.
+//! Ports stay text here: `N`, a range `A-B` (the daemon writes `A:B`), or whatever
+//! else; which of them are good is the daemon's to say.
 
 use kleene_model::api::PublishedPortConfig;
 
@@ -30,8 +30,8 @@ pub(crate) fn parse(text: &str) -> Result<PublishedPortConfig, PortError> {
     };
     Ok(PublishedPortConfig {
         interfaces,
-        host_port: host.to_owned(),
-        container_port: container.to_owned(),
+        host_port: host.replace('-', ":"),
+        container_port: container.replace('-', ":"),
         protocol: protocol.to_owned(),
     })
 }
@@ -51,6 +51,8 @@ mod tests {
         };
         assert_eq!(read("8080"), owned("", "8080", "8080", "tcp"));
         assert_eq!(read("8080:80/udp"), owned("", "8080", "80", "udp"));
+        assert_eq!(read("8000-8010:80"), owned("", "8000:8010", "80", "tcp"));
+        assert_eq!(read("8000-8010/udp"), owned("", "8000:8010", "8000:8010", "udp"));
         assert_eq!(read("em0:8080:80"), owned("em0", "8080", "80", "tcp"));
     }
 

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use kleene_model::api::{
-    ContainerConfig, EndPointConfig, ExecConfig, ExecStartConfig, NetworkConfig, Window,
+    ContainerConfig, EndPointConfig, ExecConfig, ExecStartConfig, ExplainConfig, Explanation,
+    NetworkConfig, PublishedPortConfig, UnpublishConfig, Window,
 };
 use kleene_model::{Container, ContainerId, ExecId, LinkName, Refusal};
 
@@ -36,6 +37,22 @@ pub enum Command {
         network: String,
         /// Id prefix or name.
         container: String,
+    },
+    /// Say what becomes of a flow.
+    NetworkExplain(ExplainConfig),
+    /// Publish a port of a container, running or not.
+    ContainerPublish {
+        /// Id prefix or name.
+        container: String,
+        /// The port.
+        config: Box<PublishedPortConfig>,
+    },
+    /// Publish a port no longer.
+    ContainerUnpublish {
+        /// Id prefix or name.
+        container: String,
+        /// Which.
+        config: Box<UnpublishConfig>,
     },
     /// Link an interface of the host into a bridge network.
     NetworkLink {
@@ -192,6 +209,8 @@ pub enum Outcome {
     Id(String),
     /// Several ids.
     Ids(Vec<String>),
+    /// What becomes of a flow, per family.
+    Explained(Vec<Explanation>),
     /// Nothing to say.
     Done,
 }

@@ -281,6 +281,13 @@ impl<H: Host, S: Store> Engine<H, S> {
             Command::NetworkDisconnect { network, container } => {
                 self.network_disconnect(&network, &container)?
             }
+            Command::NetworkExplain(config) => self.network_explain(&config)?,
+            Command::ContainerPublish { container, config } => {
+                self.container_publish(&container, &config)?
+            }
+            Command::ContainerUnpublish { container, config } => {
+                self.container_unpublish(&container, &config)?
+            }
             Command::NetworkLink { network, interface, force } => {
                 self.network_link(&network, &interface, force)?
             }

@@ -112,6 +112,13 @@ pub trait Host {
     /// When the kernel does not answer.
     fn has_address(&mut self, addr: IpAddr) -> Result<bool, HostError>;
 
+    /// The interface by which the host's routes lead to an address; `None` where
+    /// none does, or the host itself answers.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    fn way_out(&mut self, addr: IpAddr) -> Result<Option<LinkName>, HostError>;
+
     /// The sockets of the host's programs that hold any of these ports.
     ///
     /// # Errors

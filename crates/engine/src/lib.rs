@@ -18,6 +18,7 @@ pub mod contract_ipnet;
 mod endpoints;
 mod engine;
 mod executions;
+mod explain;
 #[cfg(feature = "fake")]
 pub mod fake;
 mod health;

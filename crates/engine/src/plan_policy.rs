@@ -192,31 +192,42 @@ impl Planner<'_> {
     /// Addresses whose published ports may change with those of containers: of
     /// the containers themselves, and of others that have ports of the host in
     /// common with them.
-    pub(crate) fn led_beside(&self, containers: &BTreeSet<ContainerId>) -> Vec<IpAddr> {
-        let mut addresses = Vec::new();
+    pub(crate) fn led_beside(&self, containers: &BTreeSet<ContainerId>) -> BTreeSet<IpAddr> {
+        let mut addresses = BTreeSet::new();
         for id in containers {
             let Some(container) = self.desired.container(*id) else { continue };
-            let beside = container
-                .ports
-                .iter()
-                .flat_map(|port| self.desired.publishers(port.protocol, port.host));
-            for other in beside.chain(Some(*id).filter(|_| !container.ports.is_empty())) {
+            let own = self.led_to(container);
+            // Those that it has published until now, too.
+            let led = own.iter().flat_map(|addr| self.actual.pieces_of(*addr));
+            let led = led.filter_map(|piece| match piece {
+                Piece::Lead { protocol, ports, .. } => Some((*protocol, *ports)),
+                _ => None,
+            });
+            let shall = container.ports.iter().map(|port| (port.protocol, port.host));
+            let ports: BTreeSet<(Protocol, Ports)> = led.chain(shall).collect();
+            let beside = ports.iter().flat_map(|(of, ports)| self.desired.publishers(*of, *ports));
+            let beside: BTreeSet<ContainerId> = beside.filter(|other| other != id).collect();
+            for other in beside.into_iter().filter_map(|other| self.desired.container(other)) {
                 addresses.extend(self.led_to(other));
             }
+            addresses.extend(own);
         }
         addresses
     }
 
     /// The addresses of a container that its published ports lead to, or did.
-    fn led_to(&self, container: ContainerId) -> Vec<IpAddr> {
+    fn led_to(&self, container: &Container) -> Vec<IpAddr> {
         let leads = |addr: &IpAddr| {
             self.actual.pieces_of(*addr).any(|piece| matches!(piece, Piece::Open { .. }))
         };
-        let endpoints = self.desired.endpoints_of(container);
+        let endpoints = self.desired.endpoints_of(container.id);
         let own = endpoints.flat_map(|endpoint| [endpoint.address.v4, endpoint.address.v6]);
-        let led = own.flatten().filter(leads);
-        let targets = Family::BOTH.map(|family| self.desired.target(container, family));
-        led.chain(targets.into_iter().flatten()).collect()
+        let mut led: Vec<IpAddr> = own.flatten().filter(leads).collect();
+        if !container.ports.is_empty() {
+            let targets = Family::BOTH.map(|family| self.desired.target(container.id, family));
+            led.extend(targets.into_iter().flatten());
+        }
+        led
     }
 
     /// What is held of cables that nobody has any more.

@@ -3,15 +3,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use kleene_model::api::PublishedPortConfig;
+use kleene_model::api::{PublishedPortConfig, UnpublishConfig};
 use kleene_model::{
     Container, ContainerId, Driver, Family, LinkName, Listed, PublishedPort, Refusal, matrix,
 };
 
+use crate::command::Outcome;
 use crate::engine::Engine;
 use crate::host::{Host, Listener};
+use crate::lookup;
 use crate::networks::host_refused;
-use crate::store::Store;
+use crate::store::{Durability, Store};
 
 impl<H: Host, S: Store> Engine<H, S> {
     /// The ports that a container may publish, of those that are asked for.
@@ -41,6 +43,11 @@ impl<H: Host, S: Store> Engine<H, S> {
         beside: &[PublishedPort],
     ) -> Result<(), Refusal> {
         if let Listed::These(links) = &port.on {
+            // One that nobody asked about may have come since the last look.
+            if links.iter().any(|link| self.actual.link(link).is_none()) {
+                let seen = self.host.observe().map_err(|err| host_refused(&err))?;
+                self.see(seen);
+            }
             for link in links {
                 if self.actual.link(link).is_none() {
                     return Err(Refusal::NoSuchInterface { name: link.to_string() });
@@ -67,6 +74,62 @@ impl<H: Host, S: Store> Engine<H, S> {
             Some(Listener { port: held, holder, .. }) => {
                 Err(Refusal::PortHeld { port: held, protocol: port.protocol, holder })
             }
+        }
+    }
+
+    /// Publishes a port of a container; of a running one at once.
+    pub(crate) fn container_publish(
+        &mut self,
+        ident: &str,
+        config: &PublishedPortConfig,
+    ) -> Result<Outcome, Refusal> {
+        let container = Arc::clone(lookup::container(&self.state, ident)?);
+        matrix::publish(container.driver)?;
+        let port = PublishedPort::parse(config)?;
+        self.permit_port(&port, Some(container.id), &container.ports)?;
+        if container.run.has_network() {
+            let needs: Vec<_> =
+                self.state.endpoints_of(container.id).map(|e| (e.network, e.address)).collect();
+            let mut with = Container::clone(&container);
+            with.ports.push(port.clone());
+            self.borrow_for(&with, &needs)?;
+        }
+        let mut next = self.state.clone();
+        next.edit_container(container.id, |container| container.ports.push(port));
+        self.commit(next, Durability::Disk)?;
+        Ok(Outcome::Done)
+    }
+
+    /// Publishes a port no longer. Flows that came by it end.
+    pub(crate) fn container_unpublish(
+        &mut self,
+        ident: &str,
+        config: &UnpublishConfig,
+    ) -> Result<Outcome, Refusal> {
+        let container = Arc::clone(lookup::container(&self.state, ident)?);
+        let (protocol, host, on) = PublishedPort::parse_meant(config)?;
+        let meant = |port: &PublishedPort| {
+            port.protocol == protocol
+                && port.host == host
+                && on.as_ref().is_none_or(|on| *on == port.on)
+        };
+        if !container.ports.iter().any(meant) {
+            return Err(Refusal::NotPublished);
+        }
+        let mut next = self.state.clone();
+        next.edit_container(container.id, |container| container.ports.retain(|p| !meant(p)));
+        // What is behind it has another place now.
+        next.forget_held(container.id);
+        self.commit(next, Durability::Disk)?;
+        self.look_again_at(container.id);
+        Ok(Outcome::Done)
+    }
+
+    /// Finds out anew which of a container's ports are held.
+    fn look_again_at(&mut self, id: ContainerId) {
+        let Some(container) = self.state.container(id).cloned() else { return };
+        if container.run.has_network() {
+            self.look_for_holders(&container);
         }
     }
 

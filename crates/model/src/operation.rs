@@ -48,6 +48,12 @@ pub enum Operation {
     NetworkConnect,
     /// `POST /networks/{id}/disconnect/{container}`
     NetworkDisconnect,
+    /// `POST /containers/{id}/publish` (ours)
+    ContainerPublish,
+    /// `POST /containers/{id}/unpublish` (ours)
+    ContainerUnpublish,
+    /// `POST /networks/explain` (ours)
+    NetworkExplain,
     /// `POST /networks/{id}/link/{interface}` (ours)
     NetworkLink,
     /// `POST /networks/{id}/unlink/{interface}` (ours)
@@ -87,8 +93,11 @@ impl Operation {
             }
             // Ours.
             Self::ContainerLogs
+            | Self::ContainerPublish
+            | Self::ContainerUnpublish
             | Self::ExecInspect
             | Self::ExecResize
+            | Self::NetworkExplain
             | Self::NetworkLink
             | Self::NetworkUnlink => match kind {
                 Kind::NotFound => 404,

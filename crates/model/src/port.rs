@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::PublishedPortConfig;
+use crate::api::{PublishedPortConfig, UnpublishConfig};
 use crate::name::LinkName;
 use crate::refusal::Refusal;
 
@@ -132,6 +132,26 @@ impl PublishedPort {
         let names = names.collect::<Result<BTreeSet<_>, _>>()?;
         let on = if names.is_empty() { Listed::Uplink } else { Listed::These(names) };
         Ok(Self { on, protocol, host, container })
+    }
+
+    /// Reads which published ports are meant: protocol, ports of the host, and
+    /// interfaces where they were said.
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidPort`], [`Refusal::InvalidPublishing`],
+    /// [`Refusal::InvalidInterface`].
+    pub fn parse_meant(
+        config: &UnpublishConfig,
+    ) -> Result<(Protocol, Ports, Option<Listed>), Refusal> {
+        let UnpublishConfig { interfaces, host_port, protocol } = config;
+        let as_published = Self::parse(&PublishedPortConfig {
+            interfaces: interfaces.clone().unwrap_or_default(),
+            host_port: host_port.clone(),
+            container_port: "1".to_owned(),
+            protocol: protocol.clone(),
+        })?;
+        let on = interfaces.as_ref().map(|_| as_published.on);
+        Ok((as_published.protocol, as_published.host, on))
     }
 
     /// The container's port that a port of the host leads to.

@@ -3,12 +3,14 @@
 mod create;
 mod exec;
 mod manage;
+mod port;
 mod run;
 mod show;
 
 pub(crate) use create::CreateArgs;
 pub(crate) use exec::{ExecArgs, RestartArgs, StartArgs};
 pub(crate) use manage::{RenameArgs, RmArgs, StopArgs, UpdateArgs};
+pub(crate) use port::{PortArgs, PublishArgs};
 pub(crate) use run::RunArgs;
 pub(crate) use show::{InspectContainerArgs, LogsArgs, LsArgs};
 
@@ -42,6 +44,12 @@ pub(crate) enum ContainerCommand {
     Prune(PruneArgs),
     /// Show the output of a container
     Logs(LogsArgs),
+    /// List the published ports of a container
+    Port(PortArgs),
+    /// Publish ports of a container, running or not
+    Publish(PublishArgs),
+    /// Publish ports no longer: HOST, as it was published
+    Unpublish(PublishArgs),
     /// Rename a container
     Rename(RenameArgs),
     /// Modify a container; what is not given stays as it is
@@ -68,6 +76,9 @@ pub(crate) async fn dispatch(
             output::prune(ui, client, &args, "containers", warning).await
         }
         ContainerCommand::Logs(args) => show::logs(client, args).await,
+        ContainerCommand::Port(args) => port::port(ui, client, args).await,
+        ContainerCommand::Publish(args) => port::publish(client, args).await,
+        ContainerCommand::Unpublish(args) => port::unpublish(client, args).await,
         ContainerCommand::Rename(args) => manage::rename(ui, client, args).await,
         ContainerCommand::Update(args) => manage::update(ui, client, args).await,
     }

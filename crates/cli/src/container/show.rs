@@ -159,24 +159,7 @@ pub(super) async fn inspect(
 fn print(ui: &mut Ui, inspected: ContainerInspect, networks: &[Network]) -> Result<(), Failure> {
     let ContainerInspect { container, container_endpoints, container_mountpoints } = inspected;
     let public_ports = properties(ui, container)?;
-    let port = |port| {
-        let PublishedPort {
-            interfaces,
-            host_port,
-            container_port,
-            protocol,
-            ip_address,
-            ip_address6,
-            degraded,
-        } = port;
-        let state = degraded.unwrap_or_default();
-        let interfaces = interfaces.join(" ");
-        vec![host_port, container_port, protocol, interfaces, ip_address, ip_address6, state]
-    };
-    let rows = public_ports.into_iter().map(port).collect();
-    let columns =
-        ["HOST PORT", "CONTAINER PORT", "PROTOCOL", "INTERFACES", "IPV4", "IPV6", "DEGRADED"];
-    details::print_table(ui, &columns, rows)?;
+    super::port::print(ui, public_ports)?;
     let endpoint = |endpoint: EndPoint| {
         let network = networks.iter().find(|network| network.id == endpoint.network_id);
         vec![

@@ -2,6 +2,7 @@
 
 mod create;
 mod dot;
+mod explain;
 mod map;
 mod picture;
 mod show;
@@ -12,6 +13,7 @@ use clap_complete::engine::ArgValueCompleter;
 use kleene_model::api::{AUTO, EndPointConfig};
 
 pub(crate) use create::CreateNetworkArgs;
+pub(crate) use explain::ExplainArgs;
 pub(crate) use map::MapArgs;
 pub(crate) use show::{InspectNetworkArgs, LsNetworksArgs};
 
@@ -38,6 +40,8 @@ pub(crate) enum NetworkCommand {
     Connect(ConnectArgs),
     /// Disconnect a container from a network
     Disconnect(Membership),
+    /// Say whether a flow passes, by which rule, and what would change it
+    Explain(ExplainArgs),
     /// Link an interface of the host into a bridge network
     Link {
         #[command(flatten)]
@@ -144,6 +148,7 @@ pub(crate) async fn dispatch(
             client.network_disconnect(&args.of.network, &args.container).await?;
             Ok(0)
         }
+        NetworkCommand::Explain(args) => explain::explain(ui, client, args).await,
         NetworkCommand::Link { args, force } => {
             client.network_link(&args.of.network, &args.interface, force).await?;
             Ok(0)

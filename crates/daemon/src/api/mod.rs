@@ -46,7 +46,7 @@ pub(crate) struct App {
 }
 
 /// The routes that are one request and one answer, and whose they are.
-fn operations() -> [(&'static str, Operation, MethodRouter<App>); 26] {
+fn operations() -> [(&'static str, Operation, MethodRouter<App>); 29] {
     use Operation as Op;
     [
         ("/containers/list", Op::ContainerList, get(rest::container_list)),
@@ -55,6 +55,8 @@ fn operations() -> [(&'static str, Operation, MethodRouter<App>); 26] {
         ("/containers/{id}", Op::ContainerRemove, delete(rest::container_remove)),
         ("/containers/{id}/inspect", Op::ContainerInspect, get(rest::container_inspect)),
         ("/containers/{id}/update", Op::ContainerUpdate, post(rest::container_update)),
+        ("/containers/{id}/publish", Op::ContainerPublish, post(rest::container_publish)),
+        ("/containers/{id}/unpublish", Op::ContainerUnpublish, post(rest::container_unpublish)),
         ("/containers/{id}/stop", Op::ContainerStop, post(rest::container_stop)),
         ("/containers/{id}/logs", Op::ContainerLogs, get(logs::container_logs)),
         ("/exec/create", Op::ExecCreate, post(rest::exec_create)),
@@ -70,6 +72,7 @@ fn operations() -> [(&'static str, Operation, MethodRouter<App>); 26] {
         ("/networks/create", Op::NetworkCreate, post(rest::network_create)),
         ("/networks/prune", Op::NetworkPrune, post(rest::network_prune)),
         ("/networks/connect", Op::NetworkConnect, post(rest::network_connect)),
+        ("/networks/explain", Op::NetworkExplain, post(rest::network_explain)),
         ("/networks/{id}", Op::NetworkRemove, delete(rest::network_remove)),
         ("/networks/{id}/inspect", Op::NetworkInspect, get(rest::network_inspect)),
         (

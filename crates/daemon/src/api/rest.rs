@@ -34,6 +34,7 @@ async fn run(app: &App, operation: Operation, done: StatusCode, command: Command
         Outcome::Id(id) => (done, Json(IdResponse { id })).into_response(),
         Outcome::Ids(ids) => (done, Json(ids)).into_response(),
         // 0.1.1 sends the content type on empty answers too.
+        Outcome::Explained(explained) => (done, Json(explained)).into_response(),
         Outcome::Done => (done, [(header::CONTENT_TYPE, "application/json")]).into_response(),
     })
 }
@@ -239,6 +240,34 @@ pub(super) async fn network_disconnect(
 ) -> Answer {
     let command = Command::NetworkDisconnect { network, container };
     run(&app, Operation::NetworkDisconnect, StatusCode::NO_CONTENT, command).await
+}
+
+pub(super) async fn container_publish(
+    State(app): State<App>,
+    Path(container): Path<String>,
+    Body(body): Body,
+) -> Answer {
+    let operation = Operation::ContainerPublish;
+    let config = Box::new(of(operation)(lenient::body(&body))?);
+    let command = Command::ContainerPublish { container, config };
+    run(&app, operation, StatusCode::NO_CONTENT, command).await
+}
+
+pub(super) async fn container_unpublish(
+    State(app): State<App>,
+    Path(container): Path<String>,
+    Body(body): Body,
+) -> Answer {
+    let operation = Operation::ContainerUnpublish;
+    let config = Box::new(of(operation)(lenient::body(&body))?);
+    let command = Command::ContainerUnpublish { container, config };
+    run(&app, operation, StatusCode::NO_CONTENT, command).await
+}
+
+pub(super) async fn network_explain(State(app): State<App>, Body(body): Body) -> Answer {
+    let operation = Operation::NetworkExplain;
+    let config = of(operation)(lenient::body(&body))?;
+    run(&app, operation, StatusCode::OK, Command::NetworkExplain(config)).await
 }
 
 pub(super) async fn network_link(

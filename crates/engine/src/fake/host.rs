@@ -298,6 +298,13 @@ impl Host for FakeHost {
         Ok(Some(needed).filter(|needed| needed.before != needed.wanted).into_iter().collect())
     }
 
+    fn way_out(&mut self, addr: IpAddr) -> Result<Option<LinkName>, HostError> {
+        let routes = self.lock().kernel.all_routes();
+        let to = routes.into_iter().filter(|route| route.destination.contains(&addr));
+        let best = to.max_by_key(|route| route.destination.prefix_len());
+        Ok(best.and_then(|route| route.link))
+    }
+
     fn listeners(&mut self, protocol: Protocol, ports: Ports) -> Result<Vec<Listener>, HostError> {
         let inner = self.lock();
         let held = inner.kernel.listeners.iter().filter(|(of, _)| *of == protocol);

@@ -9,6 +9,7 @@ mod linked;
 mod lives;
 mod machine;
 mod order;
+mod publish;
 mod races;
 mod reconcile;
 mod refusals;

@@ -62,6 +62,19 @@ fn tcp() -> String {
     "tcp".to_owned()
 }
 
+/// Which published ports a container publishes no longer (ours).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnpublishConfig {
+    /// Only those on these interfaces; absent: on whichever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interfaces: Option<Vec<String>>,
+    /// `N` or `A:B`, as it was published.
+    pub host_port: String,
+    /// `tcp` or `udp`.
+    #[serde(default = "tcp")]
+    pub protocol: String,
+}
+
 /// A published port, as `inspect` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishedPort {

@@ -13,7 +13,7 @@ use crate::network::NetworkType;
 pub use container::{
     Container, ContainerConfig, ContainerInspect, ContainerSummary, ExecConfig, ExecInspect,
     ExecStartConfig, MountPoint, MountPointConfig, MountType, PublishedPort, PublishedPortConfig,
-    Window,
+    UnpublishConfig, Window,
 };
 
 /// The built-in image: the host's own `/usr`.
@@ -174,6 +174,46 @@ pub struct EndPoint {
     /// The same for IPv6 (ours).
     #[serde(default)]
     pub default_route6: bool,
+}
+
+/// `POST /networks/explain` (ours)
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainConfig {
+    /// A container, an address, `host` or `outside`.
+    pub from: String,
+    /// The same.
+    pub to: String,
+    /// The port; absent: ICMP echo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// `tcp` or `udp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+}
+
+/// What becomes of a flow in one family (ours).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// `IPv4` or `IPv6`.
+    pub family: String,
+    /// Its source.
+    pub source: String,
+    /// Its destination.
+    pub destination: String,
+    /// `passes`, `refused` or `dropped`.
+    pub verdict: String,
+    /// The number of the rule that decides; 0 for what is no business of ours.
+    pub rule: u8,
+    /// What the rule says.
+    pub why: String,
+    /// The network whose rule it is, or empty.
+    pub network: String,
+    /// Where it is led instead, address and port, or empty.
+    pub led_to: String,
+    /// The source that it gets instead, or empty.
+    pub seen_as: String,
+    /// What would change the verdict, or empty.
+    pub change: String,
 }
 
 /// An image.

@@ -146,6 +146,10 @@ impl Host for LinuxHost {
         settings::to_pass(link, family).map_err(error::host(&what))
     }
 
+    fn way_out(&mut self, addr: IpAddr) -> Result<Option<LinkName>, HostError> {
+        standing::way_out(&mut self.socket, addr).map_err(error::host("look for a way"))
+    }
+
     fn listeners(&mut self, protocol: Protocol, ports: Ports) -> Result<Vec<Listener>, HostError> {
         listeners::on(protocol, ports).map_err(error::host("look who listens on a port"))
     }

@@ -298,12 +298,21 @@ impl Seen {
     }
 }
 
+/// The interface by which the host's routes lead to an address.
+pub(super) fn way_out(socket: &mut Socket, addr: IpAddr) -> Result<Option<LinkName>, NetError> {
+    let way = socket.way_to(addr)?.filter(|way| way.kind == RouteKind::Unicast);
+    let Some(index) = way.and_then(|way| way.links.first().copied()) else { return Ok(None) };
+    let link = socket.link(Which::Index(index))?;
+    Ok(link.and_then(|link| LinkName::parse(link.name.as_deref()?).ok()))
+}
+
 /// How the host reaches the rest of the world, per family.
 fn uplink(socket: &mut Socket, guarded: &BTreeSet<IpAddr>) -> Result<Dual<Uplink>, NetError> {
     // Addresses for documentation: nobody has them, so the default route leads
-    // there (RFC 5737, RFC 3849). Nothing is sent.
+    // there (RFC 5737, RFC 3849). Nothing is sent. Tests give their hosts
+    // addresses of the other two networks of RFC 5737.
     let far: Dual<IpAddr> =
-        Dual { v4: [192, 0, 2, 1].into(), v6: [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into() };
+        Dual { v4: [203, 0, 113, 1].into(), v6: [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into() };
     Dual::try_from_fn(|family| {
         let way = socket.way_to(*far.get(family))?.filter(|way| way.kind == RouteKind::Unicast);
         let Some(way) = way else { return Ok(Uplink::default()) };
