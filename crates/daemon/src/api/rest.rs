@@ -33,8 +33,8 @@ async fn run(app: &App, operation: Operation, done: StatusCode, command: Command
     Ok(match outcome {
         Outcome::Id(id) => (done, Json(IdResponse { id })).into_response(),
         Outcome::Ids(ids) => (done, Json(ids)).into_response(),
-        // 0.1.1 sends the content type on empty answers too.
         Outcome::Explained(explained) => (done, Json(explained)).into_response(),
+        // 0.1.1 sends the content type on empty answers too.
         Outcome::Done => (done, [(header::CONTENT_TYPE, "application/json")]).into_response(),
     })
 }

@@ -111,4 +111,19 @@ fn published(world: &World, stage: &mut Stage) {
         let url = url(&format!("{WORLD4}:8087"));
         world.outside().run(curl(&url)).fails();
     });
+    stage.claim("published", "a port comes and goes while its container runs", || {
+        let url = url(&format!("{WORLD4}:8085"));
+        world.klee(["publish", "till", "8085:80"]).ok();
+        let reached = || world.outside().run(curl(&url)).contains("200");
+        world.wait_until(LIMIT, "the new port", reached);
+        world.klee(["unpublish", "till", "8085"]).ok();
+        world.outside().run(curl(&url)).fails();
+    });
+    stage.claim("policy", "why a flow passes or not, by which rule, and what changes it", || {
+        let explain = |from, to| world.klee(["network", "explain", from, to]);
+        explain("till", "shop:80").ok().says("passes");
+        let refused = explain("shop", "till:80").ok().stdout().into_owned();
+        assert!(refused.contains("refused") && refused.contains("klee publish till"), "{refused}");
+        explain("vault", "outside").ok().says("13: ");
+    });
 }
