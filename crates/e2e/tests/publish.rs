@@ -122,7 +122,7 @@ fn ports_follow_the_default_route() {
     let before = ports(&rules());
     world.run("ip route replace default via 198.51.100.1 dev eth1".split(' ')).ok();
     world.wait_until(LIMIT, "the new way", || uplink("eth1") && !uplink("eth0"));
-    assert_eq!(ports(&rules()), before, "no port was written anew");
+    assert_eq!(ports(&rules()), before, "the ports stand as they did");
     let reached = || world.outside().run(knock(WORLD4, "8080")).status == Some(0);
     assert!(!reached(), "it is not published on the old way any more");
     world.run("ip route replace default via 192.0.2.1 dev eth0".split(' ')).ok();

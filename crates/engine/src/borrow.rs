@@ -10,6 +10,7 @@ use kleene_model::{
     NetworkId, NetworkType, PublishedPort, Refusal,
 };
 
+use crate::command::Effect;
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::networks::host_refused;
@@ -83,8 +84,10 @@ impl<H: Host, S: Store> Engine<H, S> {
         let publish = self.state.containers().filter(|c| c.run.has_network());
         let ports: Vec<PublishedPort> = publish.flat_map(|c| c.ports.clone()).collect();
         for (id, family) in used {
-            // Refused, it is tried again with the next look.
-            drop(self.open_ways(id, family, &ports));
+            // It is tried again with the next look.
+            if let Err(refused) = self.open_ways(id, family, &ports) {
+                self.effects.push(Effect::Degraded { why: refused.to_string() });
+            }
         }
     }
 

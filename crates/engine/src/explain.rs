@@ -7,7 +7,7 @@ use kleene_model::api::{ExplainConfig, Explanation};
 use kleene_model::policy::{
     Blocked, Flow, HostFacts, Member, Origin, Payload, Policy, Publication, Rule, Verdict,
 };
-use kleene_model::{ContainerId, Dual, Family, Protocol, Refusal};
+use kleene_model::{ContainerId, Driver, Dual, Family, Protocol, Refusal};
 
 use crate::command::Outcome;
 use crate::engine::Engine;
@@ -45,8 +45,13 @@ impl<H: Host, S: Store> Engine<H, S> {
             explained.push(self.explanation(&policy, &flow));
         }
         if explained.is_empty() {
-            let why = "the two have no address of the same family".to_owned();
-            return Err(Refusal::InvalidRequest { why });
+            let nowhere = self.actual.uplink(Family::V4).link.is_none()
+                && self.actual.uplink(Family::V6).link.is_none();
+            let why = match [from, to].contains(&End::Outside) && nowhere {
+                true => "the host has no default route, so nobody is outside",
+                false => "the two have no address of the same family",
+            };
+            return Err(Refusal::InvalidRequest { why: why.to_owned() });
         }
         Ok(Outcome::Explained(explained))
     }
@@ -57,7 +62,12 @@ impl<H: Host, S: Store> Engine<H, S> {
             "outside" => Ok(End::Outside),
             _ => match text.parse() {
                 Ok(addr) => Ok(End::Address(addr)),
-                Err(_) => Ok(End::Container(lookup::container(&self.state, text)?.id)),
+                Err(_) => {
+                    let container = lookup::container(&self.state, text)?;
+                    // What it sends, the host sends.
+                    let host = container.driver == Driver::Host;
+                    Ok(if host { End::Host } else { End::Container(container.id) })
+                }
             },
         }
     }
@@ -110,7 +120,7 @@ impl<H: Host, S: Store> Engine<H, S> {
     fn destination(&self, policy: &Policy, from: End, to: End, family: Family) -> Option<IpAddr> {
         match to {
             End::Address(addr) => Some(addr).filter(|addr| Family::of(*addr) == family),
-            End::Outside => Some(far(family)),
+            End::Outside => Some(family.far_away()),
             End::Host => {
                 let near = match from {
                     End::Container(id) => self.state.endpoints_of(id).find_map(|endpoint| {
@@ -140,7 +150,7 @@ impl<H: Host, S: Store> Engine<H, S> {
         let network = policy.network_of(to).map(|network| network.id);
         match from {
             End::Address(addr) => Some(addr).filter(|addr| Family::of(*addr) == family),
-            End::Outside => Some(far(family)),
+            End::Outside => Some(family.far_away()),
             End::Host if to.is_loopback() => Some(to),
             End::Host => {
                 let near = network.and_then(|id| policy.near.get(&id));
@@ -215,12 +225,13 @@ impl<H: Host, S: Store> Engine<H, S> {
             container.map_or_else(|| id.to_string(), |container| container.name.to_string())
         };
         let asked = policy.members.get(&flow.to).map(|member| name(member.container));
-        let publish = match (&asked, flow.payload) {
+        let publish_at = |host: &str| match (&asked, flow.payload) {
             (Some(asked), Payload::Port(protocol, port)) => {
-                format!("klee publish {asked} HOST:{port}/{protocol}")
+                format!("klee publish {asked} {host}:{port}/{protocol}")
             }
             _ => String::new(),
         };
+        let publish = publish_at("HOST");
         let or = |other: &str| match publish.is_empty() {
             true => other.to_owned(),
             false => format!("{publish}, or {other}"),
@@ -242,17 +253,9 @@ impl<H: Host, S: Store> Engine<H, S> {
                 }
             }
             Rule::Unpublished => publish,
-            Rule::Unlisted => format!("klee publish {} INTERFACE:HOST", asked.unwrap_or_default()),
+            Rule::Unlisted => publish_at("INTERFACE:HOST"),
             _ => String::new(),
         }
-    }
-}
-
-/// An address of nobody's (RFC 5737, RFC 3849), for whoever is outside.
-fn far(family: Family) -> IpAddr {
-    match family {
-        Family::V4 => [203, 0, 113, 1].into(),
-        Family::V6 => [0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1].into(),
     }
 }
 

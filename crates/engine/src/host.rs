@@ -119,11 +119,16 @@ pub trait Host {
     /// When the kernel does not answer.
     fn way_out(&mut self, addr: IpAddr) -> Result<Option<LinkName>, HostError>;
 
-    /// The sockets of the host's programs that hold any of these ports.
+    /// The sockets of the host's programs that hold any of these ports, asked for at
+    /// once.
     ///
     /// # Errors
     /// When the kernel does not answer.
-    fn listeners(&mut self, protocol: Protocol, ports: Ports) -> Result<Vec<Listener>, HostError>;
+    fn listeners(
+        &mut self,
+        protocol: Protocol,
+        ports: &[Ports],
+    ) -> Result<Vec<Listener>, HostError>;
 
     /// Carries changes out, in order.
     ///

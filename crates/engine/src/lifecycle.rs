@@ -45,7 +45,7 @@ impl<H: Host, S: Store> Engine<H, S> {
         let needs: Vec<_> =
             self.state.endpoints_of(container.id).map(|e| (e.network, e.address)).collect();
         self.borrow_for(container, &needs)?;
-        self.look_for_holders(container);
+        self.look_for_holders(&[container]);
         loop {
             let mut next = self.state.clone();
             self.reserve_cables(&mut next, container);

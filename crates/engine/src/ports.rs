@@ -87,22 +87,10 @@ impl State {
         }
         let mut free = vec![wanted];
         for hole in taken {
-            free = free.into_iter().flat_map(|part| without(part, hole)).collect();
+            free = free.into_iter().flat_map(|part: Ports| part.without(hole)).collect();
         }
         free
     }
-}
-
-/// What is left of a range.
-fn without(part: Ports, hole: Ports) -> Vec<Ports> {
-    if !part.meets(hole) {
-        return vec![part];
-    }
-    let below = hole.first.checked_sub(1).filter(|last| *last >= part.first);
-    let above = hole.last.checked_add(1).filter(|first| *first <= part.last);
-    let below = below.map(|last| Ports { first: part.first, last });
-    let above = above.map(|first| Ports { first, last: part.last });
-    below.into_iter().chain(above).collect()
 }
 
 fn lowest() -> ContainerId {
@@ -111,20 +99,4 @@ fn lowest() -> ContainerId {
 
 fn highest() -> ContainerId {
     crate::state::highest(ContainerId::from_bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_left_of_a_range() {
-        let row = |first, last| Ports { first, last };
-        assert_eq!(without(row(5, 9), row(1, 4)), [row(5, 9)]);
-        assert_eq!(without(row(5, 9), row(1, 5)), [row(6, 9)]);
-        assert_eq!(without(row(5, 9), row(9, 9)), [row(5, 8)]);
-        assert_eq!(without(row(5, 9), row(6, 7)), [row(5, 5), row(8, 9)]);
-        assert_eq!(without(row(5, 9), row(5, 9)), []);
-        assert_eq!(without(row(0, 65535), row(0, 65535)), []);
-    }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use kleene_model::api::{PublishedPortConfig, UnpublishConfig};
 use kleene_model::{
-    Container, ContainerId, Driver, Family, LinkName, Listed, PublishedPort, Refusal, matrix,
+    Container, ContainerId, Driver, Family, LinkName, Listed, Ports, Protocol, PublishedPort,
+    Refusal, matrix,
 };
 
 use crate::command::Outcome;
@@ -69,11 +70,15 @@ impl<H: Host, S: Store> Engine<H, S> {
                 return Err(taken(format!("container {}", other.name)));
             }
         }
-        match self.held_by_host(port)? {
+        let listeners = self.host.listeners(port.protocol, &[port.host]);
+        let listeners = listeners.map_err(|err| host_refused(&err))?;
+        match self.holder(port, &listeners) {
             None => Ok(()),
-            Some(Listener { port: held, holder, .. }) => {
-                Err(Refusal::PortHeld { port: held, protocol: port.protocol, holder })
-            }
+            Some(Listener { port: held, holder, .. }) => Err(Refusal::PortHeld {
+                port: *held,
+                protocol: port.protocol,
+                holder: holder.clone(),
+            }),
         }
     }
 
@@ -114,36 +119,25 @@ impl<H: Host, S: Store> Engine<H, S> {
                 && on.as_ref().is_none_or(|on| *on == port.on)
         };
         if !container.ports.iter().any(meant) {
-            return Err(Refusal::NotPublished);
+            let (name, port) = (container.name.to_string(), host);
+            return Err(Refusal::NotPublished { name, port, protocol });
         }
         let mut next = self.state.clone();
         next.edit_container(container.id, |container| container.ports.retain(|p| !meant(p)));
-        // What is behind it has another place now.
+        // What is behind it has another place now, and is held as before.
         next.forget_held(container.id);
-        self.commit(next, Durability::Disk)?;
-        self.look_again_at(container.id);
-        Ok(Outcome::Done)
-    }
-
-    /// Finds out anew which of a container's ports are held.
-    fn look_again_at(&mut self, id: ContainerId) {
-        let Some(container) = self.state.container(id).cloned() else { return };
-        if container.run.has_network() {
-            self.look_for_holders(&container);
+        let stay = container.ports.iter().enumerate().filter(|(_, port)| !meant(port));
+        for (place, (old, _)) in stay.enumerate() {
+            let held = self.state.held(container.id, old).map(str::to_owned);
+            next.set_held(container.id, place, held);
         }
+        self.commit(next, Durability::Disk)?;
+        Ok(Outcome::Done)
     }
 
     /// Whether two publications want the same port of the same interface.
     fn meet(&self, one: &PublishedPort, other: &PublishedPort) -> bool {
-        let links = |on: &Listed| -> BTreeSet<LinkName> {
-            match on {
-                Listed::These(links) => links.clone(),
-                Listed::Uplink => {
-                    let uplinks = Family::BOTH.map(|family| self.actual.uplink(family));
-                    uplinks.into_iter().filter_map(|uplink| uplink.link.clone()).collect()
-                }
-            }
-        };
+        let links = |on| self.links_of(on);
         let common = match (&one.on, &other.on) {
             (Listed::Uplink, Listed::Uplink) => true,
             (one, other) => !links(one).is_disjoint(&links(other)),
@@ -151,48 +145,62 @@ impl<H: Host, S: Store> Engine<H, S> {
         one.protocol == other.protocol && one.host.meets(other.host) && common
     }
 
-    /// A socket of a program of the host on one of the ports, on the wildcard or
-    /// on an address of an interface that they are published on.
-    fn held_by_host(&mut self, port: &PublishedPort) -> Result<Option<Listener>, Refusal> {
-        let listeners = self.host.listeners(port.protocol, port.host);
-        let listeners = listeners.map_err(|err| host_refused(&err))?;
-        let links: Vec<LinkName> = match &port.on {
-            Listed::These(links) => links.iter().cloned().collect(),
+    /// The interfaces that a port is published on now.
+    fn links_of(&self, on: &Listed) -> BTreeSet<LinkName> {
+        match on {
+            Listed::These(links) => links.clone(),
             Listed::Uplink => {
                 let uplinks = Family::BOTH.map(|family| self.actual.uplink(family));
                 uplinks.into_iter().filter_map(|uplink| uplink.link.clone()).collect()
             }
-        };
+        }
+    }
+
+    /// Of these sockets of programs of the host, one on a port of a publication: on
+    /// the wildcard, or on an address of an interface that it is published on.
+    fn holder<'l>(&self, port: &PublishedPort, listeners: &'l [Listener]) -> Option<&'l Listener> {
+        let links = self.links_of(&port.on);
         let listed = |addr| {
             let mut links = links.iter().filter_map(|link| self.actual.link(link));
             links.any(|link| link.has(addr))
         };
-        Ok(listeners.into_iter().find(|listener| listener.addr.is_none_or(listed)))
+        let on = |listener: &&Listener| {
+            port.host.contains(listener.port) && listener.addr.is_none_or(listed)
+        };
+        listeners.iter().find(on)
     }
 
-    /// Looks again which ports of a container that starts, or runs, are held by
-    /// programs of the host. Those are not led to it, for as long as they are.
-    pub(crate) fn look_for_holders(&mut self, container: &Container) {
-        for (place, port) in container.ports.iter().enumerate() {
+    /// Looks again which ports of containers that start, or run, are held by programs
+    /// of the host. Those are not led to them, for as long as they are.
+    pub(crate) fn look_for_holders(&mut self, containers: &[&Container]) {
+        for protocol in Protocol::BOTH {
+            let of = |container: &&Container| -> Vec<(ContainerId, usize, PublishedPort)> {
+                let ports = container.ports.iter().cloned().enumerate();
+                let ports = ports.filter(|(_, port)| port.protocol == protocol);
+                ports.map(|(place, port)| (container.id, place, port)).collect()
+            };
+            let published: Vec<_> = containers.iter().flat_map(of).collect();
+            if published.is_empty() {
+                continue;
+            }
+            let ports: Vec<Ports> = published.iter().map(|(.., port)| port.host).collect();
             // What cannot be asked is taken for free: the kernel leads it, whoever
             // holds it.
-            let held = self.held_by_host(port).ok().flatten();
-            let held = held.map(|listener| {
-                format!("port {}/{} is held by {}", listener.port, port.protocol, listener.holder)
-            });
-            self.state.set_held(container.id, place, held);
+            let listeners = self.host.listeners(protocol, &ports).unwrap_or_default();
+            for (id, place, port) in published {
+                let held = self.holder(&port, &listeners).map(|listener| {
+                    format!("port {}/{protocol} is held by {}", listener.port, listener.holder)
+                });
+                self.state.set_held(id, place, held);
+            }
         }
     }
 
     /// The same for all containers that run.
     pub(crate) fn look_for_all_holders(&mut self) {
-        let publish = |container: &&Arc<Container>| {
-            container.run.has_network() && !container.ports.is_empty()
-        };
-        let containers: Vec<Arc<Container>> =
-            self.state.containers().filter(publish).cloned().collect();
-        for container in containers {
-            self.look_for_holders(&container);
-        }
+        let running = |container: &&Arc<Container>| container.run.has_network();
+        let running: Vec<_> = self.state.containers().filter(running).cloned().collect();
+        let running: Vec<&Container> = running.iter().map(Arc::as_ref).collect();
+        self.look_for_holders(&running);
     }
 }

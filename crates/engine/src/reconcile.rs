@@ -187,7 +187,7 @@ impl<H: Host, S: Store> Engine<H, S> {
         let family = Family::of(addr.addr());
         let default = self.actual.uplink(family).source == Some(addr.addr());
         known && (self.state.network_on(link.as_str()).is_some() || default)
-            || self.is_way(link, Family::of(addr.addr()))
+            || self.is_way(link, family)
     }
 
     /// Whether traffic of networks leaves by an interface with another source.

@@ -84,8 +84,9 @@ impl State {
         endpoints
     }
 
-    /// The endpoint that carries a container's default route: the first whose
-    /// network is not internal, if there is one, and, where the container needs one, has a gateway.
+    /// The endpoint that carries a container's default route: the first whose network
+    /// has a gateway, where the container needs one; one that is not internal before
+    /// those that are.
     #[must_use]
     pub fn carrier(&self, id: ContainerId, family: Family) -> Option<&Arc<Endpoint>> {
         let needs_gateway = self.container(id).is_some_and(|c| c.driver == Driver::Vnet);

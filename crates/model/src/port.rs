@@ -64,6 +64,25 @@ impl Ports {
         self.first <= other.last && other.first <= self.last
     }
 
+    /// Those that are not among others: what is below, and what is above.
+    pub fn without(self, others: Self) -> impl Iterator<Item = Self> {
+        let below = others.first.checked_sub(1).map(|last| last.min(self.last));
+        let above = others.last.checked_add(1).map(|first| first.max(self.first));
+        let below = below.map(|last| Self { first: self.first, last });
+        let above = above.map(|first| Self { first, last: self.last });
+        below.into_iter().chain(above).filter(|left| left.first <= left.last)
+    }
+
+    /// Reads `N` or `A:B`.
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidPort`], [`Refusal::InvalidPublishing`].
+    pub fn parse(text: &str) -> Result<Self, Refusal> {
+        let (first, last) = text.split_once(':').unwrap_or((text, text));
+        let ports = Self { first: port(first)?, last: port(last)? };
+        if ports.first > ports.last { Err(Refusal::InvalidPublishing) } else { Ok(ports) }
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(self) -> u32 {
@@ -116,9 +135,9 @@ impl PublishedPort {
             "udp" => Protocol::Udp,
             _ => return Err(Refusal::InvalidPublishing),
         };
-        let host = ports(host_port)?;
+        let host = Ports::parse(host_port)?;
         let container = match container_port.strip_suffix(":*") {
-            None => ports(container_port)?,
+            None => Ports::parse(container_port)?,
             Some(first) => {
                 let first = port(first)?;
                 let last = u32::from(first) + host.count() - 1;
@@ -165,13 +184,6 @@ impl PublishedPort {
             Ports { first, .. } => first.checked_add(host - self.host.first),
         }
     }
-}
-
-/// `N` or `A:B`.
-fn ports(text: &str) -> Result<Ports, Refusal> {
-    let (first, last) = text.split_once(':').unwrap_or((text, text));
-    let ports = Ports { first: port(first)?, last: port(last)? };
-    if ports.first > ports.last { Err(Refusal::InvalidPublishing) } else { Ok(ports) }
 }
 
 /// A number without a sign.
@@ -249,6 +261,18 @@ mod tests {
         ] {
             assert_eq!(read(host, container), Err(why.to_owned()), "{host} {container}");
         }
+    }
+
+    #[test]
+    fn what_is_left_of_a_range() {
+        let left = |ports: Ports, hole| ports.without(hole).collect::<Vec<_>>();
+        assert_eq!(left(row(5, 9), row(1, 4)), [row(5, 9)]);
+        assert_eq!(left(row(5, 9), row(10, 12)), [row(5, 9)]);
+        assert_eq!(left(row(5, 9), row(1, 5)), [row(6, 9)]);
+        assert_eq!(left(row(5, 9), row(9, 9)), [row(5, 8)]);
+        assert_eq!(left(row(5, 9), row(6, 7)), [row(5, 5), row(8, 9)]);
+        assert_eq!(left(row(5, 9), row(5, 9)), []);
+        assert_eq!(left(row(0, 65535), row(0, 65535)), []);
     }
 
     #[test]

@@ -337,8 +337,15 @@ pub enum Refusal {
         holder: String,
     },
     /// Ports that a container does not publish.
-    #[error("the container publishes no such port")]
-    NotPublished,
+    #[error("container {name} does not publish port {port}/{protocol} of the host")]
+    NotPublished {
+        /// The container.
+        name: String,
+        /// The port, or the ports.
+        port: Ports,
+        /// Its protocol.
+        protocol: Protocol,
+    },
     /// A running container cannot be removed.
     #[error("you cannot remove a running container")]
     RunningCannotBeRemoved,

@@ -1,6 +1,8 @@
-//! Subnets that no container can live in.
+//! Subnets that no container can live in, and addresses that nobody has.
 
-use crate::Subnet;
+use std::net::IpAddr;
+
+use crate::{Family, Subnet};
 
 impl Subnet {
     /// What stands in the way of containers having its addresses, by the special
@@ -21,5 +23,17 @@ impl Subnet {
         let met =
             |(range, _): &&(&str, &str)| range.parse().is_ok_and(|range| self.overlaps(range));
         ranges.find(met).map(|(range, what)| format!("{what} ({range})"))
+    }
+}
+
+impl Family {
+    /// An address that nobody has: the host's default route leads there. It is one
+    /// of those for documentation (RFC 5737, RFC 3849).
+    #[must_use]
+    pub fn far_away(self) -> IpAddr {
+        match self {
+            Self::V4 => [203, 0, 113, 1].into(),
+            Self::V6 => [0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1].into(),
+        }
     }
 }

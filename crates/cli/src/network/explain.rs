@@ -1,5 +1,7 @@
 //! `network explain`.
 
+use std::str::FromStr;
+
 use clap::builder::NonEmptyStringValueParser;
 use kleene_model::api::{ExplainConfig, Explanation};
 
@@ -17,28 +19,49 @@ pub(crate) struct ExplainArgs {
     from: String,
     /// The same, with a port: TO[:PORT[/tcp|udp]], [ADDRESS]:PORT for IPv6; without one:
     /// ping
-    #[arg(value_parser = NonEmptyStringValueParser::new())]
-    to: String,
+    to: Target,
     /// How it is shown
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
 }
 
-/// What `TO[:PORT[/PROTOCOL]]` says; a port that is none stays with the name, and
-/// nobody is called so.
-fn read(from: String, to: &str) -> ExplainConfig {
-    let (rest, protocol) = match to.rsplit_once('/') {
-        Some((rest, protocol)) => (rest, Some(protocol.to_owned())),
-        None => (to, None),
-    };
-    let split = rest.rsplit_once(':').filter(|(name, _)| {
-        // An IPv6 address is in brackets when a port follows.
-        !name.contains(':') || (name.starts_with('[') && name.ends_with(']'))
-    });
-    let with_port = split.and_then(|(name, port)| Some((name, port.parse().ok()?)));
-    let (name, port) = with_port.map_or((rest, None), |(name, port)| (name, Some(port)));
-    let name = name.trim_start_matches('[').trim_end_matches(']').to_owned();
-    ExplainConfig { from, to: name, port, protocol }
+/// Where a flow goes to: `TO[:PORT[/PROTOCOL]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Target {
+    name: String,
+    port: Option<u16>,
+    protocol: Option<String>,
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (rest, protocol) = match text.rsplit_once('/') {
+            Some((rest, protocol @ ("tcp" | "udp"))) => (rest, Some(protocol.to_owned())),
+            Some((_, other)) => return Err(format!("'{other}' is no protocol: tcp or udp")),
+            None => (text, None),
+        };
+        let split = rest.rsplit_once(':').filter(|(name, _)| {
+            // An IPv6 address is in brackets when a port follows.
+            !name.contains(':') || (name.starts_with('[') && name.ends_with(']'))
+        });
+        let (name, port) = match split {
+            None => (rest, None),
+            Some((name, port)) => match port.parse() {
+                Ok(number @ 1..) => (name, Some(number)),
+                _ => return Err(format!("'{port}' is no port: 1 to 65535")),
+            },
+        };
+        if port.is_none() && protocol.is_some() {
+            return Err("a protocol needs a port: TO:PORT/tcp".to_owned());
+        }
+        let name = name.trim_start_matches('[').trim_end_matches(']').to_owned();
+        if name.is_empty() {
+            return Err("a container, an address, host, or outside".to_owned());
+        }
+        Ok(Self { name, port, protocol })
+    }
 }
 
 pub(super) async fn explain(
@@ -46,7 +69,9 @@ pub(super) async fn explain(
     client: &Client,
     args: ExplainArgs,
 ) -> Result<u8, Failure> {
-    let text = client.network_explain(&read(args.from, &args.to)).await?;
+    let Target { name: to, port, protocol } = args.to;
+    let flow = ExplainConfig { from: args.from, to, port, protocol };
+    let text = client.network_explain(&flow).await?;
     match args.output {
         Format::Json => output::print_json(ui, &text)?,
         Format::Yaml => output::print_yaml(ui, &text)?,
@@ -94,16 +119,27 @@ mod tests {
     #[test]
     fn ends_and_ports_are_told_apart() {
         let read = |to: &str| {
-            let ExplainConfig { to, port, protocol, .. } = read("a".to_owned(), to);
-            (to, port, protocol.unwrap_or_default())
+            to.parse()
+                .map(|Target { name, port, protocol }| (name, port, protocol.unwrap_or_default()))
         };
-        let said = |to: &str, port, protocol: &str| (to.to_owned(), port, protocol.to_owned());
+        let said = |to: &str, port, protocol: &str| Ok((to.to_owned(), port, protocol.to_owned()));
         assert_eq!(read("site"), said("site", None, ""));
         assert_eq!(read("site:80"), said("site", Some(80), ""));
         assert_eq!(read("site:53/udp"), said("site", Some(53), "udp"));
         assert_eq!(read("10.0.0.2:80"), said("10.0.0.2", Some(80), ""));
         assert_eq!(read("fd00::2"), said("fd00::2", None, ""));
         assert_eq!(read("[fd00::2]:80/tcp"), said("fd00::2", Some(80), "tcp"));
-        assert_eq!(read("site:99999"), said("site:99999", None, ""));
+        assert_eq!(read("[fd00::2]"), said("fd00::2", None, ""));
+        for (wrong, why) in [
+            ("site:99999", "'99999' is no port: 1 to 65535"),
+            ("site:0", "'0' is no port: 1 to 65535"),
+            ("site:", "'' is no port: 1 to 65535"),
+            ("site:http", "'http' is no port: 1 to 65535"),
+            ("site:53/icmp", "'icmp' is no protocol: tcp or udp"),
+            ("site/udp", "a protocol needs a port: TO:PORT/tcp"),
+            (":80", "a container, an address, host, or outside"),
+        ] {
+            assert_eq!(read(wrong), Err(why.to_owned()), "{wrong}");
+        }
     }
 }

@@ -305,10 +305,14 @@ impl Host for FakeHost {
         Ok(best.and_then(|route| route.link))
     }
 
-    fn listeners(&mut self, protocol: Protocol, ports: Ports) -> Result<Vec<Listener>, HostError> {
+    fn listeners(
+        &mut self,
+        protocol: Protocol,
+        ports: &[Ports],
+    ) -> Result<Vec<Listener>, HostError> {
         let inner = self.lock();
         let held = inner.kernel.listeners.iter().filter(|(of, _)| *of == protocol);
-        let held = held.filter(|(_, listener)| ports.contains(listener.port));
+        let held = held.filter(|(_, held)| ports.iter().any(|ports| ports.contains(held.port)));
         Ok(held.map(|(_, listener)| listener.clone()).collect())
     }
 

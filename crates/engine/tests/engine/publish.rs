@@ -1,11 +1,12 @@
 //! Published ports: who gets them, and that they come and go with what they lead to.
 
+use kleene_engine::actual::HostRoute;
 use kleene_engine::fake::{Kind, Rig};
 use kleene_engine::host::Listener;
 use kleene_engine::piece::{Gate, Piece};
-use kleene_engine::{Command, Outcome, view};
+use kleene_engine::{Command, Disturbance, Outcome, view};
 use kleene_model::api::{ExplainConfig, PublishedPortConfig, UnpublishConfig};
-use kleene_model::{Driver, Protocol};
+use kleene_model::{Driver, Family, Protocol};
 
 use crate::crashes::at_every_step;
 use crate::faults::each_refused;
@@ -93,7 +94,7 @@ fn a_port_of_a_container_that_runs_comes_and_goes() {
         assert_eq!(rig.host.snapshot().standing.policy, before.standing.policy);
         assert_eq!(
             rig.refused(unpublish("one", "8080")).to_string(),
-            "the container publishes no such port"
+            "container one does not publish port 8080/tcp of the host"
         );
     }
 }
@@ -167,10 +168,55 @@ fn a_port_that_is_held_at_the_start_waits_until_it_is_free() {
         seen.container.public_ports[0].degraded.clone()
     };
     assert_eq!(degraded(&rig).as_deref(), Some("port 8080/tcp is held by nginx (pid 7)"));
-    let nothing = kleene_engine::Disturbance::Anything;
+    let nothing = Disturbance::Anything;
     rig.disturb(|kernel| kernel.listeners.clear(), &[nothing]);
     rig.check();
     assert_eq!((leads(&rig).len(), degraded(&rig)), (2, None));
+}
+
+#[test]
+fn a_port_that_is_held_stays_so_when_another_goes() {
+    let mut rig = rig(&[("one", Driver::Ipnet)]);
+    rig.ok(publish("one", port(&[], "8080", "80")));
+    rig.ok(publish("one", port(&[], "8081", "81")));
+    rig.ok(Command::ContainerStop { container: "one".into(), grace_ms: 0 });
+    rig.settle();
+    let held = Listener { addr: None, port: 8081, holder: "nginx (pid 7)".into() };
+    rig.host.kernel(|kernel| kernel.listeners.push((Protocol::Tcp, held)));
+    rig.run("one", &["serve"]);
+    assert_eq!(leads(&rig).len(), 2, "the other one is led");
+    rig.host.take_applied();
+    rig.ok(unpublish("one", "8080"));
+    assert_eq!(leads(&rig), []);
+    let led = |line: &String| line.starts_with("lead ");
+    assert!(!rig.host.take_applied().iter().any(led), "not for a moment");
+    rig.check();
+}
+
+/// A thousand ports are not written anew when the way out is another.
+#[test]
+fn a_moved_default_route_touches_no_port() {
+    let mut rig = rig(&[("one", Driver::Ipnet)]);
+    rig.ok(publish("one", port(&[], "8080", "80")));
+    let before = leads(&rig);
+    rig.host.take_applied();
+    let moved = Disturbance::DefaultRoute { family: Family::V4 };
+    rig.disturb(
+        |kernel| {
+            let eth1 = link("eth1");
+            let own = "192.168.2.5/24".parse().expect("a net");
+            kernel.add_address(&eth1, own).expect("free");
+            let default = |route: &&mut HostRoute| route.destination.prefix_len() == 0;
+            kernel.routes.iter_mut().find(default).expect("a default route").link = Some(eth1);
+        },
+        &[moved],
+    );
+    rig.check();
+    let ports = |line: &&String| line.contains("/tcp ");
+    let applied = rig.host.take_applied();
+    assert!(applied.iter().any(|line| line == "take eth1 for the way out (IPv4)"), "{applied:?}");
+    assert_eq!(applied.iter().filter(ports).count(), 0, "{applied:?}");
+    assert_eq!(leads(&rig), before);
 }
 
 #[test]

@@ -109,6 +109,7 @@ pub fn checks(input: &DoctorInput<'_>) -> Vec<Finding> {
         links("veth", "containers with the driver vnet cannot be connected"),
         nf_tables(),
         udp_answers(probe::replies()),
+        flows(probe::flows()),
         br_netfilter(Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables")),
         forwarding(Path::new("/proc/sys/net/ipv4/ip_forward")),
         force_forwarding(Path::new("/proc/sys/net/ipv6/conf/default")),
@@ -287,13 +288,29 @@ fn udp_answers(probed: std::io::Result<()>) -> Finding {
     }
 }
 
+fn flows(probed: std::io::Result<()>) -> Finding {
+    let id = "flows";
+    match probed {
+        Ok(()) => Finding::ok(id, "flows end with what let them through"),
+        Err(e) => {
+            let consequence = "connections go on after their published port, network or endpoint \
+                               is gone";
+            let remedy = "modprobe nf_conntrack_netlink, or use a kernel that has it";
+            let what = format!("flows cannot be forgotten: {e}");
+            Finding::bad(id, Level::Warn, what, [consequence, remedy])
+        }
+    }
+}
+
 fn br_netfilter(switch: &Path) -> Finding {
     match setting(switch).as_deref() {
         None | Some("0") => {
             Finding::ok("br-netfilter", "bridged packets do not pass the host's firewall")
         }
         Some(_) => {
-            let consequence = "the host's FORWARD rules hold between containers of one network too";
+            let consequence = "the host's FORWARD rules hold between containers of one network too, \
+                               and a vnet container does not reach its own published port by \
+                               the host's address";
             let remedy = "sysctl net.bridge.bridge-nf-call-iptables=0, unless something needs it";
             let what = "br_netfilter sends bridged packets through the host's firewall";
             Finding::bad("br-netfilter", Level::Warn, what, [consequence, remedy])
@@ -305,9 +322,9 @@ fn forwarding(switch: &Path) -> Finding {
     match setting(switch).as_deref() {
         Some("1") => Finding::ok("ip-forward", "the host forwards IPv4"),
         _ => {
-            let consequence = "containers reach the host and each other; answers from beyond come \
-                               in only by the interface of a custom network";
-            let remedy = "sysctl net.ipv4.conf.eth0.forwarding=1, for the interface they come by";
+            let consequence = "answers to containers come in only by the interface of the default \
+                               route, and by those that networks and published ports name";
+            let remedy = "sysctl net.ipv4.conf.eth1.forwarding=1, for another that they come by";
             let what = "the host does not forward IPv4 by itself";
             Finding::bad("ip-forward", Level::Warn, what, [consequence, remedy])
         }
@@ -318,8 +335,8 @@ fn force_forwarding(defaults: &Path) -> Finding {
     if !defaults.exists() || defaults.join("force_forwarding").exists() {
         return Finding::ok("ipv6-forward", "single interfaces can forward IPv6, or there is none");
     }
-    let consequence =
-        "IPv6 addresses of ipnet containers on bridge and custom networks are refused";
+    let consequence = "IPv6 addresses of ipnet containers on bridge and custom networks are refused, and IPv6 \
+         of vnet containers stays on their bridge";
     let what = "this kernel forwards IPv6 on all interfaces or on none";
     Finding::bad("ipv6-forward", Level::Warn, what, [consequence, "use Linux 6.17 or newer"])
 }
@@ -416,6 +433,8 @@ mod tests {
         assert_eq!(seccomp(&actions).level, Level::Ok);
         assert_eq!(udp_answers(Ok(())).level, Level::Ok);
         assert_eq!(udp_answers(Err(std::io::ErrorKind::Unsupported.into())).level, Level::Warn);
+        assert_eq!(flows(Ok(())).level, Level::Ok);
+        assert_eq!(flows(Err(std::io::ErrorKind::Unsupported.into())).level, Level::Warn);
         for (release, level) in [
             ("6.18.44-x", Level::Ok),
             ("5.18.0", Level::Ok),

@@ -8,6 +8,7 @@ use netlink_sys::Socket;
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use rustix::thread::UnshareFlags;
 
+use super::net::can_forget_flows;
 use super::nft::Replies;
 use super::sys::fs::in_own_namespaces;
 
@@ -49,6 +50,16 @@ pub(crate) fn replies() -> io::Result<()> {
     in_own_namespaces(UnshareFlags::NEWNET, || {
         let made = Replies::open().and_then(|mut table| table.put());
         made.map_err(|err| io::Error::other(kleene_engine::host::chain(&err)))
+    })
+}
+
+/// Whether flows that were let through can be forgotten.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn flows() -> io::Result<()> {
+    in_own_namespaces(UnshareFlags::NEWNET, || {
+        can_forget_flows().map_err(|err| io::Error::other(kleene_engine::host::chain(&err)))
     })
 }
 

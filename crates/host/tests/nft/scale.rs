@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use kleene_host::linux::nft::{Element, Table};
+use kleene_engine::piece::Piece;
+use kleene_host::linux::nft::Table;
 
 use crate::world::{guarded, must, nft, routed, source, table, world};
 
 /// What a thousand containers with both families need, and a cable each.
-fn containers(count: usize) -> BTreeSet<Element> {
+fn containers(count: usize) -> BTreeSet<Piece> {
     (0..count).flat_map(container).collect()
 }
 
-fn container(number: usize) -> [Element; 5] {
+fn container(number: usize) -> [Piece; 5] {
     let (cable, v4) =
         (format!("epair{number}a"), format!("10.1.{}.{}", number / 256, number % 256));
     let v6 = format!("fd01::{number:x}");

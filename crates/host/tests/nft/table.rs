@@ -15,7 +15,7 @@ use crate::world::{
 };
 
 /// Elements of all sets.
-fn one_each() -> BTreeSet<kleene_host::linux::nft::Element> {
+fn one_each() -> BTreeSet<kleene_engine::piece::Piece> {
     let mut all = these(&[
         guarded("10.0.0.2"),
         guarded("fd00::2"),

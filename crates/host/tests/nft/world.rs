@@ -7,8 +7,8 @@ use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::time::Duration;
 
-use kleene_engine::piece::Gate;
-use kleene_host::linux::nft::{Element, NftError, Table};
+use kleene_engine::piece::{Gate, Piece};
+use kleene_host::linux::nft::{NftError, Table};
 use kleene_model::policy::NetworkRules;
 use kleene_model::{
     Dual, Family, LinkName, MacAddress, Nat, NetworkId, NetworkType, Ports, Protocol, Subnet,
@@ -75,24 +75,24 @@ pub(crate) fn table() -> Table {
 }
 
 /// A set of elements.
-pub(crate) fn these(elements: &[Element]) -> BTreeSet<Element> {
+pub(crate) fn these(elements: &[Piece]) -> BTreeSet<Piece> {
     elements.iter().cloned().collect()
 }
 
-pub(crate) fn guarded(addr: &str) -> Element {
-    Element::Guarded(address(addr))
+pub(crate) fn guarded(addr: &str) -> Piece {
+    Piece::Guard { addr: address(addr) }
 }
 
-pub(crate) fn routed(cable: &str) -> Element {
-    Element::Cable(link(cable))
+pub(crate) fn routed(cable: &str) -> Piece {
+    Piece::Check { cable: link(cable) }
 }
 
-pub(crate) fn source(cable: &str, addr: &str) -> Element {
-    Element::Source { cable: link(cable), addr: address(addr) }
+pub(crate) fn source(cable: &str, addr: &str) -> Piece {
+    Piece::Admit { cable: link(cable), addr: address(addr) }
 }
 
 /// The rules of a network: `ID KIND INTERFACE SUBNET… [icc] [internal] [nat[=IF]]`.
-pub(crate) fn network(text: &str) -> Element {
+pub(crate) fn network(text: &str) -> Piece {
     let words: Vec<&str> = text.split(' ').collect();
     let has = |word: &str| words.contains(&word);
     let subnet = |family| {
@@ -100,23 +100,25 @@ pub(crate) fn network(text: &str) -> Element {
         words.iter().find(of).map(|word| Subnet::parse(family, word).expect("subnet"))
     };
     let nat = words.iter().find_map(|word| word.strip_prefix("nat="));
-    Element::Network(NetworkRules {
-        id: NetworkId::parse(words[0]).expect("id"),
-        kind: *NetworkType::ALL.iter().find(|kind| kind.to_string() == words[1]).expect("type"),
-        interface: link(words[2]),
-        subnet: Dual::from_fn(subnet),
-        icc: has("icc"),
-        internal: has("internal"),
-        nat: match nat {
-            Some(name) => Nat::Interface(link(name)),
-            None if has("nat") => Nat::HostGateway,
-            None => Nat::None,
+    Piece::Rules {
+        rules: NetworkRules {
+            id: NetworkId::parse(words[0]).expect("id"),
+            kind: *NetworkType::ALL.iter().find(|kind| kind.to_string() == words[1]).expect("type"),
+            interface: link(words[2]),
+            subnet: Dual::from_fn(subnet),
+            icc: has("icc"),
+            internal: has("internal"),
+            nat: match nat {
+                Some(name) => Nat::Interface(link(name)),
+                None if has("nat") => Nat::HostGateway,
+                None => Nat::None,
+            },
         },
-    })
+    }
 }
 
 /// A published port: what is led, and what is open. `GATE PROTOCOL HOST ADDR INNER`.
-pub(crate) fn published(text: &str) -> [Element; 2] {
+pub(crate) fn published(text: &str) -> [Piece; 2] {
     let words: Vec<&str> = text.split(' ').collect();
     let gate = match words[0] {
         "inside" => Gate::Inside,
@@ -130,31 +132,31 @@ pub(crate) fn published(text: &str) -> [Element; 2] {
     let protocol = if words[1] == "tcp" { Protocol::Tcp } else { Protocol::Udp };
     let (ports, addr, inner) = (row(words[2]), address(words[3]), row(words[4]));
     [
-        Element::Lead { gate: gate.clone(), protocol, ports, to: addr, inner },
-        Element::Open { gate, addr, protocol, ports: inner },
+        Piece::Lead { gate: gate.clone(), protocol, ports, addr, inner },
+        Piece::Open { gate, addr, protocol, ports: inner },
     ]
 }
 
-pub(crate) fn near(subnet: &str, addr: &str) -> Element {
+pub(crate) fn near(subnet: &str, addr: &str) -> Piece {
     let family = if addr.contains(':') { Family::V6 } else { Family::V4 };
     let subnet = Subnet::parse(family, subnet).expect("subnet");
-    Element::Near { subnet, addr: address(addr) }
+    Piece::Near { subnet, addr: address(addr) }
 }
 
-pub(crate) fn uplink(family: Family, name: &str) -> Element {
-    Element::Uplink { family, link: link(name) }
+pub(crate) fn uplink(family: Family, name: &str) -> Piece {
+    Piece::Uplink { family, link: link(name) }
 }
 
-pub(crate) fn way(name: &str, addr: &str) -> Element {
-    Element::Way { link: link(name), addr: address(addr) }
+pub(crate) fn way(name: &str, addr: &str) -> Piece {
+    Piece::Way { link: link(name), addr: address(addr) }
 }
 
-pub(crate) fn fence(cable: &str, last: u8) -> Element {
-    Element::Fence { cable: link(cable), mac: MacAddress([2, 0, 0, 0, 0, last]) }
+pub(crate) fn fence(cable: &str, last: u8) -> Piece {
+    Piece::Fence { cable: link(cable), mac: MacAddress([2, 0, 0, 0, 0, last]) }
 }
 
-pub(crate) fn speak(cable: &str, addr: &str) -> Element {
-    Element::Speak { cable: link(cable), addr: address(addr) }
+pub(crate) fn speak(cable: &str, addr: &str) -> Piece {
+    Piece::Speak { cable: link(cable), addr: address(addr) }
 }
 
 fn link(name: &str) -> LinkName {

@@ -285,7 +285,7 @@ impl Policy {
         {
             return Target::Network { network, member: Some(member) };
         }
-        if self.host.addresses.contains(&to) || is_loopback(to) {
+        if self.host.addresses.contains(&to) || to.is_loopback() {
             return Target::Host;
         }
         // On a bridge nobody is but containers and what is linked.
@@ -314,7 +314,7 @@ impl Policy {
                     Sender::Outside(link) => self.is_listed(&published.on, link, family),
                     Sender::Inside(network) => !network.internal,
                     // Linux leads nothing from ::1 to anywhere else.
-                    Sender::Host => !(flow.source.is_ipv6() && is_loopback(flow.source)),
+                    Sender::Host => !(flow.source.is_ipv6() && flow.source.is_loopback()),
                 };
                 let inner = published.inner(port).filter(|_| published.protocol == protocol)?;
                 serves.then_some((target, inner))
@@ -329,7 +329,7 @@ impl Policy {
         let near = network.and_then(|network| self.near.get(&network.id));
         let near = near.and_then(|near| *near.get(family));
         let source = match sender {
-            Sender::Host if is_loopback(flow.source) => near,
+            Sender::Host if flow.source.is_loopback() => near,
             Sender::Inside(from) if network.is_some_and(|network| network.id == from.id) => near,
             // To itself: nobody takes a packet from itself.
             Sender::Inside(_) if self.is_of(&flow.from, to) => near,
@@ -415,11 +415,4 @@ fn leads_to(publication: &Publication, addr: IpAddr) -> bool {
 
 fn is_for(published: &PublishedPort, protocol: Protocol, port: u16) -> bool {
     published.protocol == protocol && published.container.contains(port)
-}
-
-fn is_loopback(addr: IpAddr) -> bool {
-    match addr {
-        IpAddr::V4(v4) => v4.is_loopback(),
-        IpAddr::V6(v6) => v6.is_loopback(),
-    }
 }

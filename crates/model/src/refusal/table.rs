@@ -78,7 +78,7 @@ impl Refusal {
             Self::InvalidPublishing => (Invalid, "invalid-publishing"),
             Self::PortTaken { .. } => (Conflict, "port-taken"),
             Self::PortHeld { .. } => (Conflict, "port-held"),
-            Self::NotPublished => (Conflict, "not-published"),
+            Self::NotPublished { .. } => (Conflict, "not-published"),
             Self::DriverPublishesNothing { .. } => (Conflict, "driver-publishes-nothing"),
             Self::RunningCannotBeRemoved => (Conflict, "container-running"),
             Self::NotRunning => (Conflict, "container-not-running"),
@@ -135,6 +135,7 @@ impl Refusal {
             Self::DriverJoinsNothing { .. } => {
                 "create the container with the driver 'vnet' or 'ipnet'"
             }
+            Self::NotPublished { .. } => "list what it publishes: klee container port",
             _ => return Vec::new(),
         };
         vec![hint.to_owned()]

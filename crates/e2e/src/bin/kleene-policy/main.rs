@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! kleene-policy [--flows N] [--seed S] [--topologies T] [--first N]
-//!               [--without icc,internal,ports,nat,lo6] [--keep-going] [--table FILE]
+//!               [--keep-going] [--table FILE]
 //! kleene-policy sabotage [--seed S] [NAME…]
 //! ```
 #![forbid(unsafe_code)]

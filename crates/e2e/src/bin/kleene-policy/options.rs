@@ -1,6 +1,5 @@
 //! The command line.
 
-use crate::topology::Without;
 use std::time::SystemTime;
 
 /// What is asked for.
@@ -12,7 +11,6 @@ pub(crate) struct Options {
     pub(crate) topologies: Option<usize>,
     /// The number of the first topology, to see one of them again.
     pub(crate) first: usize,
-    pub(crate) without: Without,
     /// Counts disagreements instead of ending with the first.
     pub(crate) keep_going: bool,
     pub(crate) table: Option<String>,
@@ -27,7 +25,6 @@ impl Options {
             seed: now(),
             topologies: None,
             first: 0,
-            without: Without::default(),
             keep_going: false,
             table: None,
             names: Vec::new(),
@@ -52,7 +49,6 @@ impl Options {
                 }
                 "--topologies" => options.topologies = Some(number()?),
                 "--first" => options.first = number()?,
-                "--without" => options.without = Without::read(value)?,
                 "--table" => options.table = Some(value.clone()),
                 _ => return Err(format!("unknown option {arg}")),
             }

@@ -138,40 +138,6 @@ impl Jar {
     }
 }
 
-/// What is not to be in any topology, for builds that refuse it.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Without {
-    pub(crate) icc: bool,
-    pub(crate) internal: bool,
-    pub(crate) ports: bool,
-    pub(crate) nat: bool,
-    /// IPv6 in a custom network on `lo`.
-    pub(crate) lo6: bool,
-}
-
-impl Without {
-    /// Reads `icc,internal,ports,nat,lo6`.
-    pub(crate) fn read(text: &str) -> Result<Self, String> {
-        let mut without = Self::default();
-        for word in text.split(',') {
-            match word {
-                "icc" => without.icc = true,
-                "internal" => without.internal = true,
-                "ports" => without.ports = true,
-                "nat" => without.nat = true,
-                "lo6" => without.lo6 = true,
-                _ => return Err(format!("--without {word}: icc, internal, ports, nat or lo6")),
-            }
-        }
-        Ok(without)
-    }
-
-    /// Whether everything is in.
-    pub(crate) fn nothing(self) -> bool {
-        !(self.icc || self.internal || self.ports || self.nat || self.lo6)
-    }
-}
-
 /// Networks and containers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Topology {
@@ -186,24 +152,6 @@ impl Topology {
     /// want it: in every other topology.
     pub(crate) fn filters_bridges(&self) -> bool {
         self.number % 2 == 1
-    }
-
-    /// The same without what is not to be in it.
-    pub(crate) fn without(mut self, without: Without) -> Self {
-        for net in &mut self.nets {
-            net.icc |= without.icc;
-            net.internal &= !without.internal;
-            if without.nat {
-                net.nat.clear();
-            }
-            if without.lo6 && net.interface == "lo" {
-                net.subnet.v6 = None;
-            }
-        }
-        if without.ports {
-            self.jars.iter_mut().for_each(|jar| jar.ports.clear());
-        }
-        self
     }
 
     pub(crate) fn net(&self, name: &str) -> Option<&Net> {

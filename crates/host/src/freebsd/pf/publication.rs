@@ -115,7 +115,7 @@ impl<'a> Way<'a> {
         };
         let others = self.earlier.iter().filter(leads).flat_map(|other| &other.ports);
         others.filter(takes).fold(vec![self.port.host], |free, taken| {
-            free.into_iter().flat_map(|ports| without(ports, taken.host)).collect()
+            free.into_iter().flat_map(|ports| ports.without(taken.host)).collect()
         })
     }
 
@@ -271,13 +271,4 @@ fn loopback(family: Family) -> &'static str {
         Family::V4 => "127.0.0.0/8",
         Family::V6 => "::1",
     }
-}
-
-/// What of some ports is left without others: what is below, and what is above.
-fn without(ports: Ports, gone: Ports) -> impl Iterator<Item = Ports> {
-    let below = gone.first.checked_sub(1).map(|last| last.min(ports.last));
-    let above = gone.last.checked_add(1).map(|first| first.max(ports.first));
-    let below = below.map(|last| Ports { first: ports.first, last });
-    let above = above.map(|first| Ports { first, last: ports.last });
-    below.into_iter().chain(above).filter(|left| left.first <= left.last)
 }

@@ -13,6 +13,7 @@ use std::net::IpAddr;
 
 use kleene_engine::change::{Cable, CableUse, Change, Owned};
 use kleene_engine::host::ApplyError;
+use kleene_engine::piece::Piece;
 use kleene_model::{ContainerId, LinkName};
 use rustix::io::Errno;
 
@@ -24,7 +25,6 @@ use super::request::{self, Request, Which};
 use super::request_route;
 use super::settings;
 use super::sweep;
-use crate::linux::nft::Element;
 
 /// Carries changes out, in order.
 pub(super) fn apply(host: &mut LinuxHost, changes: &[Change]) -> Result<(), ApplyError> {
@@ -86,7 +86,7 @@ pub(super) struct Run<'h, 'c> {
     space: Space,
     /// Elements of our nftables sets that wait for their transaction: of which
     /// change, and whether they are added.
-    pub(super) elements: Vec<(usize, bool, Element)>,
+    pub(super) elements: Vec<(usize, bool, Piece)>,
     pub(super) inner: HashMap<ContainerId, Inner>,
     /// Links that are about to be deleted: of which change, and their indexes.
     leaving: Vec<(usize, &'c Owned, u32)>,

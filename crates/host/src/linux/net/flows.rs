@@ -16,6 +16,8 @@ use rustix::io::Errno;
 use super::channel::{Channel, place};
 use super::error::NetError;
 use super::wire::frames;
+use crate::linux::nft::attributes::Writer;
+use crate::linux::nft::message::write;
 
 /// The flows of the network namespace in which it was first used.
 #[derive(Debug, Default)]
@@ -28,26 +30,28 @@ pub(super) struct Tracked {
 const EACH: u32 = 64;
 
 impl Tracked {
-    /// Forgets these. A kernel that tracks none, or knows no such request, has
-    /// nothing to forget.
+    /// Forgets these. A kernel that tracks none has nothing to forget; one that knows
+    /// no such request is told of by `doctor`.
     pub(super) fn forget(&mut self, flows: &Flows) -> Result<(), NetError> {
-        for request in requests(flows) {
-            self.send(&request)?;
+        for wanted in common(flows) {
+            match self.send(wanted) {
+                Err(error) if error.errno().is_some_and(|errno| NONE.contains(&errno)) => {}
+                sent => sent?,
+            }
         }
         Ok(())
     }
 
-    fn send(&mut self, request: &[u8]) -> Result<(), NetError> {
+    fn send(&mut self, wanted: Common) -> Result<(), NetError> {
         self.sequence = self.sequence.wrapping_add(1);
         let first = self.sequence;
         let channel = match &mut self.channel {
             Some(channel) => channel,
             none => none.insert(Channel::open(NETLINK_NETFILTER)?),
         };
-        let mut datagram = request.to_vec();
-        if let Some(field) = datagram.get_mut(8..12) {
-            field.copy_from_slice(&first.to_ne_bytes());
-        }
+        let mut datagram = Vec::new();
+        let headed = (wanted.family(), 0);
+        write(&mut datagram, DELETE, REQUEST_ACK, first, headed, &wanted.body());
         let deadline: Instant = channel.send(&datagram)?;
         loop {
             for frame in frames(channel.receive(deadline)?) {
@@ -55,10 +59,7 @@ impl Tracked {
                 if place(&frame, first) != Some(0) {
                     continue;
                 }
-                return match frame.verdict()? {
-                    Err(refused) if NONE.contains(&refused.errno()) => Ok(()),
-                    verdict => Ok(verdict?),
-                };
+                return Ok(frame.verdict()??);
             }
         }
     }
@@ -84,7 +85,7 @@ struct Common {
     translated: bool,
 }
 
-fn requests(flows: &Flows) -> Vec<Vec<u8>> {
+fn common(flows: &Flows) -> Vec<Common> {
     let nothing = Common {
         way: Way::Answered,
         source: None,
@@ -95,87 +96,89 @@ fn requests(flows: &Flows) -> Vec<Vec<u8>> {
     match flows {
         // Whoever is led to an address, by whatever name, is answered by it.
         Flows::Of(addr) => [Way::Asked, Way::Answered]
-            .map(|way| Common { way, source: Some(*addr), ..nothing }.request())
+            .map(|way| Common { way, source: Some(*addr), ..nothing })
             .to_vec(),
         Flows::To { addr, protocol, ports } => {
             let to =
                 |port| Common { source: Some(*addr), port: Some((*protocol, port)), ..nothing };
             let Ports { first, last } = *ports;
             match ports.count() > EACH {
-                true => vec![to(None).request()],
-                false => (first..=last).map(|port| to(Some(port)).request()).collect(),
+                true => vec![to(None)],
+                false => (first..=last).map(|port| to(Some(port))).collect(),
             }
         }
         Flows::As(addr) => {
-            vec![Common { destination: Some(*addr), translated: true, ..nothing }.request()]
+            vec![Common { destination: Some(*addr), translated: true, ..nothing }]
         }
     }
 }
 
-const NESTED: u16 = 0x8000;
+/// Asks the kernel to forget flows, and to say that it has (`IPCTNL_MSG_CT_DELETE` of
+/// `linux/netfilter/nfnetlink_conntrack.h`, where the attributes and flags are, too).
+const DELETE: u16 = 1 << 8 | 2;
+const REQUEST_ACK: u16 = 1 | 4;
 
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(value.len() + 4).expect("attributes are short");
-    let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
-    bytes.extend_from_slice(value);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
-}
-
-fn ip(addr: IpAddr, [v4, v6]: [u16; 2]) -> Vec<u8> {
+fn put_ip(w: &mut Writer, addr: IpAddr, [v4, v6]: [u16; 2]) {
     match addr {
-        IpAddr::V4(addr) => attribute(v4, &addr.octets()),
-        IpAddr::V6(addr) => attribute(v6, &addr.octets()),
+        IpAddr::V4(addr) => w.put(v4, &addr.octets()),
+        IpAddr::V6(addr) => w.put(v6, &addr.octets()),
     }
 }
 
 impl Common {
-    /// Attributes and flags are those of `linux/netfilter/nfnetlink_conntrack.h`.
-    fn request(self) -> Vec<u8> {
-        const DELETE: u16 = 1 << 8 | 2;
-        const REQUEST_ACK: u16 = 1 | 4;
-        let addr = self.source.or(self.destination);
-        let family: u8 = match addr.map(Family::of) {
+    /// The kernel's number.
+    fn family(self) -> u8 {
+        match self.source.or(self.destination).map(Family::of) {
             Some(Family::V6) => 10,
             Some(Family::V4) | None => 2,
-        };
+        }
+    }
+
+    fn body(self) -> Vec<u8> {
         let mut flags = 0_u32;
-        let mut tuple = Vec::new();
-        if let Some(source) = self.source {
-            flags |= 1;
-            tuple.extend(attribute(1 | NESTED, &ip(source, [1, 3])));
-        }
-        if let Some(destination) = self.destination {
-            flags |= 1 << 1;
-            tuple.extend(attribute(1 | NESTED, &ip(destination, [2, 4])));
-        }
-        if let Some((protocol, port)) = self.port {
-            flags |= 1 << 3;
-            let mut of = attribute(1, &[protocol.number()]);
-            if let Some(port) = port {
-                flags |= 1 << 4;
-                of.extend(attribute(2, &port.to_be_bytes()));
+        let mut w = Writer::default();
+        w.nest(self.way as u16, |w| {
+            if let Some(source) = self.source {
+                flags |= 1;
+                w.nest(1, |w| put_ip(w, source, [1, 3]));
             }
-            tuple.extend(attribute(2 | NESTED, &of));
-        }
+            if let Some(destination) = self.destination {
+                flags |= 1 << 1;
+                w.nest(1, |w| put_ip(w, destination, [2, 4]));
+            }
+            if let Some((protocol, port)) = self.port {
+                flags |= 1 << 3;
+                w.nest(2, |w| {
+                    w.put(1, &[protocol.number()]);
+                    if let Some(port) = port {
+                        flags |= 1 << 4;
+                        w.put(2, &port.to_be_bytes());
+                    }
+                });
+            }
+        });
         let of = |way| if self.way == way { flags } else { 0 };
-        let mut filter = attribute(1, &of(Way::Asked).to_ne_bytes());
-        filter.extend(attribute(2, &of(Way::Answered).to_ne_bytes()));
-        let mut body = vec![family, 0, 0, 0];
-        body.extend(attribute(self.way as u16 | NESTED, &tuple));
-        body.extend(attribute(25 | NESTED, &filter));
+        // These two are in the host's order.
+        w.nest(25, |w| {
+            w.put(1, &of(Way::Asked).to_ne_bytes());
+            w.put(2, &of(Way::Answered).to_ne_bytes());
+        });
         if self.translated {
             // IPS_SRC_NAT, as status and as mask.
-            let source = (1_u32 << 4).to_be_bytes();
-            body.extend(attribute(3, &source));
-            body.extend(attribute(26, &source));
+            w.number(3, 1 << 4);
+            w.number(26, 1 << 4);
         }
-        let length = u32::try_from(16 + body.len()).expect("requests are short");
-        let mut request = length.to_ne_bytes().to_vec();
-        request.extend(DELETE.to_ne_bytes());
-        request.extend(REQUEST_ACK.to_ne_bytes());
-        request.extend([0; 8]);
-        request.extend(body);
-        request
+        w.finish()
     }
+}
+
+/// Whether flows can be forgotten here: by asking for those of an address that
+/// nobody has.
+pub(in crate::linux) fn probe() -> Result<(), NetError> {
+    let flows = Flows::Of(Family::V4.far_away());
+    let mut tracked = Tracked::default();
+    common(&flows).into_iter().try_for_each(|wanted| match tracked.send(wanted) {
+        Err(error) if error.errno() == Some(Errno::NOENT) => Ok(()),
+        sent => sent,
+    })
 }

@@ -14,7 +14,7 @@ const SOCK_DIAG: isize = 4;
 const BY_FAMILY: u16 = 20;
 
 /// The sockets that wait on any of these ports for whoever asks.
-pub(super) fn on(protocol: Protocol, ports: Ports) -> Result<Vec<Listener>, NetError> {
+pub(super) fn on(protocol: Protocol, ports: &[Ports]) -> Result<Vec<Listener>, NetError> {
     let mut channel = Channel::open(SOCK_DIAG)?;
     let mut found = Vec::new();
     for (sequence, family) in [(1, 2_u8), (2, 10)] {
@@ -29,7 +29,8 @@ pub(super) fn on(protocol: Protocol, ports: Ports) -> Result<Vec<Listener>, NetE
                     frame.verdict()??;
                     break 'answers;
                 }
-                found.extend(read(frame.payload).filter(|held| ports.contains(held.port)));
+                let wanted = |held: &Held| ports.iter().any(|ports| ports.contains(held.port));
+                found.extend(read(frame.payload).filter(wanted));
             }
         }
     }
@@ -129,12 +130,12 @@ mod tests {
     fn a_socket_of_this_program_is_found() {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = socket.local_addr().expect("an address").port();
-        let found = on(Protocol::Tcp, Ports { first: port, last: port }).expect("asked");
+        let found = on(Protocol::Tcp, &[Ports { first: port, last: port }]).expect("asked");
         let [one] = &found[..] else { panic!("{found:?}") };
         assert_eq!((one.addr, one.port), (Some([127, 0, 0, 1].into()), port));
         assert!(one.holder.contains(&format!("pid {}", std::process::id())), "{one:?}");
         drop(socket);
-        let gone = on(Protocol::Tcp, Ports { first: port, last: port }).expect("asked");
+        let gone = on(Protocol::Tcp, &[Ports { first: port, last: port }]).expect("asked");
         assert_eq!(gone, []);
     }
 }

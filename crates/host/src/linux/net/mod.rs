@@ -51,6 +51,7 @@ use kleene_model::{
 
 pub use answers::Answers;
 pub use error::{KernelError, NetError};
+pub(in crate::linux) use flows::probe as can_forget_flows;
 pub use namespaces::Namespaces;
 pub use socket::Socket;
 pub use sweep::sweep;
@@ -104,9 +105,7 @@ impl LinuxHost {
             frames: None,
         })
     }
-}
 
-impl LinuxHost {
     /// Removes this daemon's nftables tables, whatever is in them.
     ///
     /// # Errors
@@ -150,7 +149,11 @@ impl Host for LinuxHost {
         standing::way_out(&mut self.socket, addr).map_err(error::host("look for a way"))
     }
 
-    fn listeners(&mut self, protocol: Protocol, ports: Ports) -> Result<Vec<Listener>, HostError> {
+    fn listeners(
+        &mut self,
+        protocol: Protocol,
+        ports: &[Ports],
+    ) -> Result<Vec<Listener>, HostError> {
         listeners::on(protocol, ports).map_err(error::host("look who listens on a port"))
     }
 

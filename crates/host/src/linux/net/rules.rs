@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
+use kleene_engine::piece::Piece;
 use kleene_model::InstanceName;
 
 use super::error::NetError;
-use crate::linux::nft::{Element, Table};
+use crate::linux::nft::Table;
 
 /// The tables of one daemon, made with their first element and removed with the
 /// last: a host without networks has none.
@@ -15,7 +16,7 @@ pub(super) struct Rules {
     name: String,
     table: Option<Table>,
     /// What is in it, as far as known; `None` when that has to be looked up.
-    elements: Option<BTreeSet<Element>>,
+    elements: Option<BTreeSet<Piece>>,
     /// The generation of the namespace's ruleset in which that was all of it, and
     /// the rules were as they are made: while it lasts, nothing has to be looked
     /// up.
@@ -58,7 +59,7 @@ impl Rules {
 
     /// What stands. A table that somebody else has edited counts as none: the
     /// next change makes it anew.
-    pub(super) fn list(&mut self) -> Result<BTreeSet<Element>, NetError> {
+    pub(super) fn list(&mut self) -> Result<BTreeSet<Piece>, NetError> {
         let before = self.table()?.generation().map_err(boxed)?;
         if let Some(elements) = &self.elements
             && self.seen_in == Some(before)
@@ -74,7 +75,7 @@ impl Rules {
     }
 
     /// All or none of it.
-    pub(super) fn change(&mut self, add: &[Element], remove: &[Element]) -> Result<(), NetError> {
+    pub(super) fn change(&mut self, add: &[Piece], remove: &[Piece]) -> Result<(), NetError> {
         let mut elements = match self.elements.take() {
             Some(elements) => elements,
             None => self.list()?,
@@ -82,11 +83,11 @@ impl Rules {
         let was_empty = elements.is_empty();
         let before = self.seen_in.take();
         // Networks are made once, and taken away where they are.
-        let is_network = |element: &Element| matches!(element, Element::Network(_));
+        let is_network = |element: &Piece| matches!(element, Piece::Rules { .. });
         let add = add.iter().filter(|e| !is_network(e) || !elements.contains(e));
-        let add: &[Element] = &add.cloned().collect::<Vec<_>>();
+        let add: &[Piece] = &add.cloned().collect::<Vec<_>>();
         let remove = remove.iter().filter(|e| !is_network(e) || elements.contains(e));
-        let remove: &[Element] = &remove.cloned().collect::<Vec<_>>();
+        let remove: &[Piece] = &remove.cloned().collect::<Vec<_>>();
         for element in remove {
             elements.remove(element);
         }

@@ -16,8 +16,7 @@ use super::error::{KernelError, NetError};
 use super::request::{self, LOCAL, MAIN, Which};
 use super::request_route::{self, PROTOCOL};
 use super::socket::Socket;
-use super::wire::RouteKind;
-use crate::linux::nft::Element;
+use super::wire::{LinkRecord, RouteKind, RouteRecord};
 
 /// How long the kernel may take to insert its own route for a new IPv6 address,
 /// which it does from a work queue.
@@ -89,9 +88,8 @@ impl Run<'_, '_> {
     }
 
     fn element(&mut self, piece: &Piece, add: bool) -> Result<(), Failure> {
-        let Some(element) = Element::of(piece) else { return Ok(()) };
         self.flush_requests()?;
-        self.elements.push((self.current, add, element));
+        self.elements.push((self.current, add, piece.clone()));
         Ok(())
     }
 
@@ -101,9 +99,9 @@ impl Run<'_, '_> {
         let Some((at, ..)) = elements.first() else { return Ok(()) };
         let at = *at;
         // What comes last of an element counts.
-        let last: BTreeMap<&Element, bool> =
+        let last: BTreeMap<&Piece, bool> =
             elements.iter().map(|(_, add, element)| (element, *add)).collect();
-        let of = |wanted: bool| -> Vec<Element> {
+        let of = |wanted: bool| -> Vec<Piece> {
             let these = last.iter().filter(|(_, add)| **add == wanted);
             these.map(|(element, _)| (*element).clone()).collect()
         };
@@ -194,13 +192,13 @@ pub(super) fn routed_for(alias: Option<&str>) -> Option<ContainerId> {
 /// Draws what stands for containers' addresses into a picture, and takes note
 /// of the host's own address on its default route.
 pub(super) fn observe(host: &mut LinuxHost, actual: &mut Actual) -> Result<(), NetError> {
-    let elements = host.rules.list()?;
     let mut guarded = BTreeSet::new();
-    for element in elements {
-        if let Element::Guarded(addr) = element {
-            guarded.insert(addr);
-        }
-        actual.insert_piece(element.into_piece());
+    for piece in host.rules.list()? {
+        guarded.extend(match piece {
+            Piece::Guard { addr } => Some(addr),
+            _ => None,
+        });
+        actual.insert_piece(piece);
     }
     actual.set_uplink(uplink(&mut host.socket, &guarded)?);
     if guarded.is_empty() {
@@ -248,7 +246,7 @@ impl Seen {
         Ok(())
     }
 
-    fn route(&self, record: &super::wire::RouteRecord, actual: &mut Actual) {
+    fn route(&self, record: &RouteRecord, actual: &mut Actual) {
         let addr = record.destination.addr();
         let single = record.destination.prefix_len() == record.destination.max_prefix_len();
         if record.protocol != PROTOCOL || !single || !self.guarded.contains(&addr) {
@@ -298,31 +296,38 @@ impl Seen {
     }
 }
 
-/// The interface by which the host's routes lead to an address.
-pub(super) fn way_out(socket: &mut Socket, addr: IpAddr) -> Result<Option<LinkName>, NetError> {
+/// The way by which the host's routes lead to an address, and its interface.
+fn way_and_link(
+    socket: &mut Socket,
+    addr: IpAddr,
+) -> Result<Option<(RouteRecord, Option<LinkRecord>)>, NetError> {
     let way = socket.way_to(addr)?.filter(|way| way.kind == RouteKind::Unicast);
-    let Some(index) = way.and_then(|way| way.links.first().copied()) else { return Ok(None) };
-    let link = socket.link(Which::Index(index))?;
-    Ok(link.and_then(|link| LinkName::parse(link.name.as_deref()?).ok()))
+    let Some(way) = way else { return Ok(None) };
+    let link = match way.links.first() {
+        Some(index) => socket.link(Which::Index(*index))?,
+        None => None,
+    };
+    Ok(Some((way, link)))
 }
 
-/// How the host reaches the rest of the world, per family.
+fn name_of(link: &LinkRecord) -> Option<LinkName> {
+    LinkName::parse(link.name.as_deref()?).ok()
+}
+
+/// The interface by which the host's routes lead to an address.
+pub(super) fn way_out(socket: &mut Socket, addr: IpAddr) -> Result<Option<LinkName>, NetError> {
+    let found = way_and_link(socket, addr)?;
+    Ok(found.and_then(|(_, link)| name_of(&link?)))
+}
+
+/// How the host reaches the rest of the world, per family. Nothing is sent.
 fn uplink(socket: &mut Socket, guarded: &BTreeSet<IpAddr>) -> Result<Dual<Uplink>, NetError> {
-    // Addresses for documentation: nobody has them, so the default route leads
-    // there (RFC 5737, RFC 3849). Nothing is sent. Tests give their hosts
-    // addresses of the other two networks of RFC 5737.
-    let far: Dual<IpAddr> =
-        Dual { v4: [203, 0, 113, 1].into(), v6: [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into() };
     Dual::try_from_fn(|family| {
-        let way = socket.way_to(*far.get(family))?.filter(|way| way.kind == RouteKind::Unicast);
-        let Some(way) = way else { return Ok(Uplink::default()) };
-        let source = way.source.filter(|source| !guarded.contains(source));
-        let link = match way.links.first() {
-            Some(index) => socket.link(Which::Index(*index))?,
-            None => None,
+        let Some((way, link)) = way_and_link(socket, family.far_away())? else {
+            return Ok(Uplink::default());
         };
+        let source = way.source.filter(|source| !guarded.contains(source));
         let mtu = way.mtu.or(link.as_ref().map(|link| link.mtu));
-        let name = link.and_then(|link| LinkName::parse(link.name.as_deref()?).ok());
-        Ok(Uplink { link: name, source, mtu })
+        Ok(Uplink { link: link.as_ref().and_then(name_of), source, mtu })
     })
 }

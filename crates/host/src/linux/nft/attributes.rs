@@ -8,35 +8,36 @@ const NESTED: u16 = 0x8000;
 /// A type without its flags.
 const KIND: u16 = 0x3fff;
 
-/// Writes attributes one behind the other. nf_tables' numbers are big-endian.
+/// Writes attributes one behind the other. Numbers are big-endian, as everywhere in
+/// netfilter's part of netlink.
 #[derive(Debug, Default)]
-pub(super) struct Writer {
+pub(in crate::linux) struct Writer {
     bytes: Vec<u8>,
 }
 
 impl Writer {
     /// What was written.
-    pub(super) fn finish(self) -> Vec<u8> {
+    pub(in crate::linux) fn finish(self) -> Vec<u8> {
         self.bytes
     }
 
     /// How much was written.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::linux) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    pub(super) fn put(&mut self, kind: u16, value: &[u8]) {
+    pub(in crate::linux) fn put(&mut self, kind: u16, value: &[u8]) {
         let start = self.open(kind);
         self.bytes.extend_from_slice(value);
         self.close(start);
     }
 
-    pub(super) fn number(&mut self, kind: u16, number: u32) {
+    pub(in crate::linux) fn number(&mut self, kind: u16, number: u32) {
         self.put(kind, &number.to_be_bytes());
     }
 
     /// A text, with the zero byte that the kernel ends its own with.
-    pub(super) fn text(&mut self, kind: u16, text: &str) {
+    pub(in crate::linux) fn text(&mut self, kind: u16, text: &str) {
         let start = self.open(kind);
         self.bytes.extend_from_slice(text.as_bytes());
         self.bytes.push(0);
@@ -44,7 +45,7 @@ impl Writer {
     }
 
     /// An attribute made of those that `fill` writes.
-    pub(super) fn nest(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) {
+    pub(in crate::linux) fn nest(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) {
         let start = self.open(kind | NESTED);
         fill(self);
         self.close(start);

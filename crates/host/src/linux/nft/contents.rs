@@ -7,12 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use kleene_engine::piece::Gate;
+use kleene_engine::piece::{Gate, Piece};
 use kleene_model::policy::NetworkRules;
 use kleene_model::{Family, MacAddress, Ports, Protocol, Subnet};
 
-use super::element::{Element, entries};
 use super::entry::{Entry, Held, Reader};
+use super::pieces::entries;
 use super::set::Set;
 
 /// What every set holds, as it was listed.
@@ -20,8 +20,9 @@ pub(super) type Listed = BTreeMap<Set, Vec<Entry>>;
 
 /// What the tables hold, with these networks; `None` when that is not what any
 /// elements are made of.
-pub(super) fn elements(networks: &[NetworkRules], listed: &Listed) -> Option<BTreeSet<Element>> {
-    let mut elements: BTreeSet<Element> = networks.iter().cloned().map(Element::Network).collect();
+pub(super) fn elements(networks: &[NetworkRules], listed: &Listed) -> Option<BTreeSet<Piece>> {
+    let mut elements: BTreeSet<Piece> =
+        networks.iter().cloned().map(|rules| Piece::Rules { rules }).collect();
     for (set, entries) in listed {
         elements.extend(decode(*set, entries)?);
     }
@@ -34,7 +35,7 @@ pub(super) fn elements(networks: &[NetworkRules], listed: &Listed) -> Option<BTr
 
 /// What the entries of one set tell of; `None` when they tell nothing that could
 /// be ours.
-fn decode(set: Set, entries: &[Entry]) -> Option<Vec<Element>> {
+fn decode(set: Set, entries: &[Entry]) -> Option<Vec<Piece>> {
     match set {
         Set::Near4 => near(Family::V4, entries),
         Set::Near6 => near(Family::V6, entries),
@@ -47,39 +48,39 @@ fn decode(set: Set, entries: &[Entry]) -> Option<Vec<Element>> {
 
 /// `Some(None)` for an entry that belongs to an element that another one tells
 /// of.
-fn one(set: Set, entry: &Entry) -> Option<Option<Element>> {
+fn one(set: Set, entry: &Entry) -> Option<Option<Piece>> {
     let alone = set.spec().key.len() == 1;
     let mut key = Reader::new(&entry.key, alone);
     let told = match set {
-        Set::Addresses4 => key.v4().and_then(|addr| key.done(Element::Guarded(addr))),
-        Set::Addresses6 => key.v6().and_then(|addr| key.done(Element::Guarded(addr))),
-        Set::Cables => key.name().and_then(|cable| key.done(Element::Cable(cable))),
+        Set::Addresses4 => key.v4().and_then(|addr| key.done(Piece::Guard { addr })),
+        Set::Addresses6 => key.v6().and_then(|addr| key.done(Piece::Guard { addr })),
+        Set::Cables => key.name().and_then(|cable| key.done(Piece::Check { cable })),
         Set::Sources4 | Set::Sources6 => {
             let cable = key.name()?;
             let addr = addr(&mut key, set == Set::Sources4)?;
-            key.done(Element::Source { cable, addr })
+            key.done(Piece::Admit { cable, addr })
         }
         Set::Uplink4 | Set::Uplink6 => {
             let family = if set == Set::Uplink4 { Family::V4 } else { Family::V6 };
-            key.name().and_then(|link| key.done(Element::Uplink { family, link }))
+            key.name().and_then(|link| key.done(Piece::Uplink { family, link }))
         }
         Set::Nat4 | Set::Nat6 => {
             let link = key.name()?;
             let Some(Held::Bytes(source)) = &entry.value else { return None };
             let mut source = Reader::new(source, true);
             let addr = addr(&mut source, set == Set::Nat4)?;
-            key.done(source.done(Element::Way { link, addr })?)
+            key.done(source.done(Piece::Way { link, addr })?)
         }
         Set::Round4 | Set::Round6 => {
             let v4 = set == Set::Round4;
             let from = addr(&mut key, v4)?;
             let addr = addr(&mut key, v4)?;
-            key.done(Element::Round { from, addr })
+            key.done(Piece::Round { from, addr })
         }
         Set::WireMacs => {
             let cable = key.name()?;
             let mac = MacAddress(key.mac()?);
-            key.done(Element::Fence { cable, mac })
+            key.done(Piece::Fence { cable, mac })
         }
         Set::WireSources4 | Set::WireSources6 => {
             let cable = key.name()?;
@@ -88,7 +89,7 @@ fn one(set: Set, entry: &Entry) -> Option<Option<Element>> {
             if is_link_local(addr) {
                 return Some(None);
             }
-            key.done(Element::Speak { cable, addr })
+            key.done(Piece::Speak { cable, addr })
         }
         _ => match port_set(set) {
             Some((what, gate, v4)) => port(what, gate, v4, entry, key),
@@ -143,26 +144,26 @@ fn port_set(set: Set) -> Option<(What, By, bool)> {
     })
 }
 
-fn port(what: What, by: By, v4: bool, entry: &Entry, mut key: Reader<'_>) -> Option<Element> {
+fn port(what: What, by: By, v4: bool, entry: &Entry, mut key: Reader<'_>) -> Option<Piece> {
     let gate = match by {
         By::Nobody => Gate::Inside,
         By::Uplink => Gate::Uplink,
         By::Link => Gate::Link(key.name()?),
     };
     if what == What::Open {
-        let to = addr(&mut key, v4)?;
+        let addr = addr(&mut key, v4)?;
         let protocol = protocol(key.protocol()?)?;
         let first = key.port()?;
         key.done(())?;
         let last = last_port(entry.last.as_ref().unwrap_or(&entry.key))?;
-        return Some(Element::Open { gate, addr: to, protocol, ports: Ports { first, last } });
+        return Some(Piece::Open { gate, addr, protocol, ports: Ports { first, last } });
     }
     let protocol = protocol(key.protocol()?)?;
     let host = key.port()?;
     key.done(())?;
     let Some(Held::Bytes(value)) = &entry.value else { return None };
     let mut value = Reader::new(value, false);
-    let to = addr(&mut value, v4)?;
+    let addr = addr(&mut value, v4)?;
     let (ports, inner) = match &entry.about {
         None => {
             let inner = value.port()?;
@@ -174,7 +175,7 @@ fn port(what: What, by: By, v4: bool, entry: &Entry, mut key: Reader<'_>) -> Opt
             (row(ports)?, row(inner)?)
         }
     };
-    Some(Element::Lead { gate, protocol, ports, to, inner })
+    Some(Piece::Lead { gate, protocol, ports, addr, inner })
 }
 
 /// The port at the end of a key.
@@ -187,15 +188,13 @@ fn protocol(number: u8) -> Option<Protocol> {
     Protocol::BOTH.into_iter().find(|protocol| protocol.number() == number)
 }
 
-/// `N` or `A:B`.
+/// Ports, written in the one way in which we write them.
 fn row(text: &str) -> Option<Ports> {
-    let (first, last) = text.split_once(':').unwrap_or((text, text));
-    let ports = Ports { first: first.parse().ok()?, last: last.parse().ok()? };
-    (ports.first <= ports.last && ports.to_string() == text).then_some(ports)
+    Ports::parse(text).ok().filter(|ports| ports.to_string() == text)
 }
 
 /// Subnets by their first address and the first behind them.
-fn near(family: Family, entries: &[Entry]) -> Option<Vec<Element>> {
+fn near(family: Family, entries: &[Entry]) -> Option<Vec<Piece>> {
     let address = |bytes: &[u8]| addr(&mut Reader::new(bytes, true), family == Family::V4);
     let number = |bytes: &[u8]| address(bytes).map(kleene_model::addr::number);
     let mut ends = BTreeSet::new();
@@ -215,7 +214,7 @@ fn near(family: Family, entries: &[Entry]) -> Option<Vec<Element>> {
         let text = format!("{}/{prefix}", family.address(first));
         let subnet = Subnet::parse(family, &text).ok()?;
         let Some(Held::Bytes(value)) = &entry.value else { return None };
-        Some(Element::Near { subnet, addr: address(value)? })
+        Some(Piece::Near { subnet, addr: address(value)? })
     };
     starts.map(subnet).collect()
 }

@@ -1,7 +1,8 @@
 //! What differs in the rules of the two families, and what they are made of.
 
-use kleene_model::{Family, LinkName, Subnet};
+use kleene_model::{Family, Subnet};
 
+use super::entry::{Field, key};
 use super::rule::Expression::{Is, Know, Lookup, Meta as Load, Reads};
 use super::rule::{Compare, Expression, Header, Meta, Register};
 use super::set::Set;
@@ -57,13 +58,6 @@ pub(super) const FAMILIES: [Version; 2] = [
     },
 ];
 
-/// An interface's name, as the kernel compares it.
-pub(super) fn link_bytes(link: &LinkName) -> Vec<u8> {
-    let mut bytes = link.as_str().as_bytes().to_vec();
-    bytes.resize(16, 0);
-    bytes
-}
-
 impl Version {
     /// Matches this family.
     pub(super) fn is(self) -> Vec<Expression> {
@@ -91,12 +85,9 @@ impl Version {
     pub(super) fn destination_in(self, subnet: Subnet) -> Vec<Expression> {
         let mut when = self.is();
         when.push(self.load_destination(Register::FIRST));
-        let bytes = |addr: std::net::IpAddr| match addr {
-            std::net::IpAddr::V4(v4) => v4.octets().to_vec(),
-            std::net::IpAddr::V6(v6) => v6.octets().to_vec(),
-        };
-        when.push(Expression::And(bytes(subnet.net().netmask())));
-        when.push(Reads(Compare::Equal, bytes(subnet.network())));
+        let mask = key(&[Field::Addr(subnet.net().netmask())]);
+        when.push(Expression::And(mask));
+        when.push(Reads(Compare::Equal, key(&[Field::Addr(subnet.network())])));
         when
     }
 

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use kleene_engine::piece::Piece;
 use kleene_model::policy::NetworkRules;
 
 use super::attributes::Writer;
-use super::element::{Element, entries};
 use super::entry::{ELEMENTS, Entry};
 use super::layout::{BRIDGE, INET, KINDS, Kind, Layout, TABLE};
 use super::network;
+use super::pieces::entries;
 use super::rule::{CHAIN_NAME, Chain};
 use super::set::{Set, Side};
 
@@ -152,7 +153,7 @@ pub(super) fn transaction(messages: &[Message], first: u32) -> Vec<u8> {
 }
 
 /// Writes headers and a body, whose length is a multiple of four.
-fn write(
+pub(in crate::linux) fn write(
     datagram: &mut Vec<u8>,
     kind: u16,
     flags: u16,
@@ -207,16 +208,16 @@ fn family_of(set: Set) -> u8 {
 }
 
 /// The networks among elements.
-pub(super) fn networks<'a>(elements: impl IntoIterator<Item = &'a Element>) -> Vec<NetworkRules> {
-    let network = |element: &Element| match element {
-        Element::Network(rules) => Some(rules.clone()),
+pub(super) fn networks<'a>(elements: impl IntoIterator<Item = &'a Piece>) -> Vec<NetworkRules> {
+    let network = |element: &Piece| match element {
+        Piece::Rules { rules } => Some(rules.clone()),
         _ => None,
     };
     elements.into_iter().filter_map(network).collect()
 }
 
 /// Makes the host's tables anew, whatever stands there.
-pub(super) fn replace(table: &str, elements: &BTreeSet<Element>) -> Vec<Message> {
+pub(super) fn replace(table: &str, elements: &BTreeSet<Piece>) -> Vec<Message> {
     let networks = networks(elements);
     let mut messages = anew(Layout::Host(&networks), table);
     messages.extend(anew(Layout::Wire, table));
@@ -299,10 +300,10 @@ fn dismiss(table: &str, rules: &NetworkRules) -> Vec<Message> {
 
 /// Adds and removes elements; one that is in both is there afterwards. Networks
 /// that are added must not be there, those that are removed must be.
-pub(super) fn change(table: &str, add_these: &[Element], remove: &[Element]) -> Vec<Message> {
-    let added: BTreeSet<&Element> = add_these.iter().collect();
-    let removed: BTreeSet<&Element> = remove.iter().filter(|e| !added.contains(e)).collect();
-    let is_network = |element: &&Element| matches!(element, Element::Network(_));
+pub(super) fn change(table: &str, add_these: &[Piece], remove: &[Piece]) -> Vec<Message> {
+    let added: BTreeSet<&Piece> = add_these.iter().collect();
+    let removed: BTreeSet<&Piece> = remove.iter().filter(|e| !added.contains(e)).collect();
+    let is_network = |element: &&Piece| matches!(element, Piece::Rules { .. });
     let elements = removed.iter().copied().filter(|element| !is_network(element));
     // Removing what is not there would fail, adding what is there does not. So
     // they are added first, and certainly there. Only the outcome of a
@@ -326,7 +327,7 @@ pub(super) fn change(table: &str, add_these: &[Element], remove: &[Element]) -> 
 
 fn add<'a>(
     table: &str,
-    elements: impl IntoIterator<Item = &'a Element>,
+    elements: impl IntoIterator<Item = &'a Piece>,
 ) -> impl Iterator<Item = Message> {
     by_set(entries(elements)).into_iter().flat_map(move |(set, entries)| {
         listed(table, set, &entries).into_iter().map(move |body| {

@@ -3,7 +3,7 @@
 //! Those of the host, [`Table`], hold the policy: one of the family `inet`, and
 //! one of the same name for bridges. They outlive the daemon, and what guards an
 //! address stands before the address can be used and goes after it. A network has
-//! chains of its own; all else are elements of sets and maps ([`Element`]), which
+//! chains of its own; all else are elements of sets and maps ([`Piece`]), which
 //! come and go at a cost that does not depend on how many there are.
 //!
 //! The one of a view, [`Replies`], stands where a container has several
@@ -11,22 +11,22 @@
 //! Packets keep its maps.
 //!
 //! `layout` says what they are made of: `set`, `host` (with `leave`), `network`,
-//! `wire` and `replies`, in terms of `rule`. `element` says what is in the sets. `message`
+//! `wire` and `replies`, in terms of `rule`. `pieces` says what is in the sets. `message`
 //! makes transactions of it, `socket` carries them out. Reading goes the same way
 //! back: the kernel lists what it has, `attributes::covers` compares it with the
 //! layout, and `contents` reads what is in the sets.
 #![forbid(unsafe_code)]
 
-mod attributes;
+pub(in crate::linux) mod attributes;
 mod contents;
-mod element;
 mod entry;
 mod families;
 mod host;
 mod layout;
 mod leave;
-mod message;
+pub(in crate::linux) mod message;
 mod network;
+mod pieces;
 mod replies;
 mod rule;
 mod set;
@@ -43,14 +43,13 @@ use super::net::wire::Frame;
 use attributes::{covers, values};
 use contents::Listed;
 use entry::read_comment;
+use kleene_engine::piece::Piece;
 use kleene_model::policy::NetworkRules;
 use layout::{BRIDGE, INET, KINDS, Kind, Layout, TABLE};
 use message::{Message, Step};
 use rule::{CHAIN_NAME, CHAIN_USERDATA};
 use set::Set;
 use socket::{Failure, Socket, TRIES, is_disturbed};
-
-pub use element::Element;
 
 /// Why the table could not be read or changed. A change that failed did
 /// nothing at all.
@@ -131,7 +130,7 @@ impl Table {
     ///
     /// # Errors
     /// When the kernel does not answer, or refuses.
-    pub fn list(&mut self) -> Result<Option<BTreeSet<Element>>, NftError> {
+    pub fn list(&mut self) -> Result<Option<BTreeSet<Piece>>, NftError> {
         let outcome = self.list_until_quiet();
         outcome.map_err(|source| failed(&self.name, Failure { step: Step::List, source }))
     }
@@ -156,7 +155,7 @@ impl Table {
     ///
     /// # Errors
     /// When the kernel does not answer, or refuses.
-    pub fn replace(&mut self, elements: &BTreeSet<Element>) -> Result<(), NftError> {
+    pub fn replace(&mut self, elements: &BTreeSet<Piece>) -> Result<(), NftError> {
         self.transact(&message::replace(&self.name, elements))
     }
 
@@ -167,7 +166,7 @@ impl Table {
     /// # Errors
     /// When the kernel does not answer, or refuses: [`NftError::is_missing`]
     /// where there is no table.
-    pub fn change(&mut self, add: &[Element], remove: &[Element]) -> Result<(), NftError> {
+    pub fn change(&mut self, add: &[Piece], remove: &[Piece]) -> Result<(), NftError> {
         let messages = message::change(&self.name, add, remove);
         if messages.is_empty() { Ok(()) } else { self.transact(&messages) }
     }
@@ -192,7 +191,7 @@ impl Table {
 
     /// A list takes several questions: the answers belong together when no
     /// transaction came in between.
-    fn list_until_quiet(&mut self) -> Result<Option<BTreeSet<Element>>, NetError> {
+    fn list_until_quiet(&mut self) -> Result<Option<BTreeSet<Piece>>, NetError> {
         // The kernel counts a generation up a moment before it is the one that
         // is listed, so what was seen once is looked at again.
         let mut last = None;
@@ -207,7 +206,7 @@ impl Table {
         Err(NetError::Restless(TRIES))
     }
 
-    fn list_once(&mut self) -> Result<Option<BTreeSet<Element>>, NetError> {
+    fn list_once(&mut self) -> Result<Option<BTreeSet<Piece>>, NetError> {
         let before = self.socket.ask(&Message::generation())?;
         let seen = match self.look() {
             // It went while it was looked at, or was not there to begin with.
@@ -218,7 +217,7 @@ impl Table {
         if before == after { Ok(seen) } else { Err(NetError::Restless(1)) }
     }
 
-    fn look(&mut self) -> Result<Option<BTreeSet<Element>>, NetError> {
+    fn look(&mut self) -> Result<Option<BTreeSet<Piece>>, NetError> {
         let chains = self.socket.ask(&Message::list_all(INET, Kind::Chain, &self.name))?;
         let networks = networks_of(&self.name, &chains);
         for layout in [Layout::Host(&networks), Layout::Wire] {

@@ -6,7 +6,8 @@ use std::fmt::Write;
 use kleene_model::policy::NetworkRules;
 use kleene_model::{Dual, Family, LinkName, Nat, NetworkId, NetworkType, Subnet};
 
-use super::families::{FAMILIES, Version, link_bytes};
+use super::entry::{Field, key};
+use super::families::{FAMILIES, Version};
 use super::rule::Expression::{Counter, Goto, Lookup, Meta as Load, Reads, Verdict};
 use super::rule::{ACCEPT, Chain, Compare, DROP, Expression, Meta, Rule};
 use super::set::Set;
@@ -71,12 +72,8 @@ pub(super) fn describe(rules: &NetworkRules) -> String {
 pub(super) fn parse(chain: &str, text: &str) -> Option<NetworkRules> {
     let id = NetworkId::parse(chain.strip_prefix("from_")?).ok()?;
     let mut words = text.split(' ');
-    let kind = match words.next()? {
-        "loopback" => NetworkType::Loopback,
-        "bridge" => NetworkType::Bridge,
-        "custom" => NetworkType::Custom,
-        _ => return None,
-    };
+    let kind = words.next()?;
+    let kind = NetworkType::ALL.into_iter().find(|known| known.to_string() == kind)?;
     let interface = LinkName::parse(words.next()?).ok()?;
     let (subnet, nat) = (Dual::default(), Nat::None);
     let mut rules = NetworkRules { id, kind, interface, subnet, icc: false, internal: false, nat };
@@ -229,7 +226,7 @@ impl Text<'_> {
             when.push(Load(Meta::OutName));
             match link {
                 None => when.push(Lookup { set: version.uplink.name(), has: true }),
-                Some(link) => when.push(Reads(Compare::Equal, link_bytes(link))),
+                Some(link) => when.push(Reads(Compare::Equal, key(&[Field::Name(link)]))),
             }
             when.push(Lookup { set: version.ways.name(), has: true });
             rules.push(self.going(about, ends(when, Verdict(ACCEPT))));
@@ -266,7 +263,7 @@ impl Text<'_> {
 }
 
 fn out_by(link: &LinkName) -> Vec<Expression> {
-    vec![Load(Meta::OutName), Reads(Compare::Equal, link_bytes(link))]
+    vec![Load(Meta::OutName), Reads(Compare::Equal, key(&[Field::Name(link)]))]
 }
 
 #[cfg(test)]

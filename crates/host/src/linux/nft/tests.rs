@@ -5,17 +5,17 @@ use kleene_model::LinkName;
 use super::super::net::wire::frames;
 use super::*;
 
-fn guarded(number: u32) -> Element {
-    Element::Guarded(std::net::Ipv4Addr::from_bits(number).into())
+fn guarded(number: u32) -> Piece {
+    Piece::Guard { addr: std::net::Ipv4Addr::from_bits(number).into() }
 }
 
-fn sources(count: u32) -> BTreeSet<Element> {
+fn sources(count: u32) -> BTreeSet<Piece> {
     let addr = "fd00::1".parse().expect("an address");
-    (0..count).map(|n| Element::Source { cable: LinkName::cable_host(n), addr }).collect()
+    (0..count).map(|n| Piece::Admit { cable: LinkName::cable_host(n), addr }).collect()
 }
 
 /// The elements in a message.
-fn elements_of(set: Set, body: &[u8]) -> BTreeSet<Element> {
+fn elements_of(set: Set, body: &[u8]) -> BTreeSet<Piece> {
     let entries = entry::read(set, body).expect("ours");
     contents::elements(&[], &Listed::from([(set, entries)])).expect("whole")
 }

@@ -1,5 +1,4 @@
-//! What the host's tables hold beside their rules, and the entries of the
-//! kernel's sets that it is made of.
+//! The entries of the kernel's sets that pieces of the policy are made of.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
@@ -7,149 +6,11 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnet::IpNet;
 use kleene_engine::piece::{Gate, Piece};
 use kleene_model::policy::NetworkRules;
-use kleene_model::{Family, LinkName, MacAddress, Nat, NetworkType, Ports, Protocol, Subnet};
+use kleene_model::{Family, MacAddress, Nat, NetworkType, Ports, Protocol};
 
 use super::entry::{Entry, Field, Held, key};
 use super::network::{Direction, chain_name};
 use super::set::Set;
-
-/// One thing that Kleene's tables hold.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Element {
-    /// The rules of a network.
-    Network(NetworkRules),
-    /// The host's own address towards the containers of a subnet.
-    Near {
-        /// The subnet.
-        subnet: Subnet,
-        /// The address.
-        addr: IpAddr,
-    },
-    /// The interface of the host's default route.
-    Uplink {
-        /// For this family.
-        family: Family,
-        /// The interface.
-        link: LinkName,
-    },
-    /// The source of what leaves by an interface with another one.
-    Way {
-        /// The interface.
-        link: LinkName,
-        /// The source.
-        addr: IpAddr,
-    },
-    /// A container's address: the host neither answers on it nor speaks from it.
-    Guarded(IpAddr),
-    /// The host's end of a routed cable: what comes in there needs a
-    /// [`Source`](Self::Source).
-    Cable(LinkName),
-    /// An address that may be the source of what comes in by an interface: a
-    /// routed cable, or a bridge.
-    Source {
-        /// The interface.
-        cable: LinkName,
-        /// The source.
-        addr: IpAddr,
-    },
-    /// Ports of the host that lead to a container.
-    Lead {
-        /// For whom.
-        gate: Gate,
-        /// The protocol.
-        protocol: Protocol,
-        /// The host's.
-        ports: Ports,
-        /// The container's address.
-        to: IpAddr,
-        /// The container's: as many, or one.
-        inner: Ports,
-    },
-    /// Ports of a container that are published.
-    Open {
-        /// For whom.
-        gate: Gate,
-        /// The container's address.
-        addr: IpAddr,
-        /// The protocol.
-        protocol: Protocol,
-        /// The container's ports.
-        ports: Ports,
-    },
-    /// A container asks for its own published port with another address of its
-    /// own.
-    Round {
-        /// That address.
-        from: IpAddr,
-        /// The address that the port leads to.
-        addr: IpAddr,
-    },
-    /// The host's end of a cable into a bridge, and who speaks there.
-    Fence {
-        /// The cable.
-        cable: LinkName,
-        /// The container's MAC address.
-        mac: MacAddress,
-    },
-    /// An address that may be spoken with there.
-    Speak {
-        /// The cable.
-        cable: LinkName,
-        /// The address.
-        addr: IpAddr,
-    },
-}
-
-macro_rules! same {
-    ($($element:ident $piece:ident { $($field:ident),+ })+) => {
-        /// The element that holds a piece of the policy; `None` for what packet
-        /// filters do not hold.
-        #[must_use]
-        pub fn of(piece: &Piece) -> Option<Self> {
-            Some(match piece.clone() {
-                Piece::Rules { rules } => Self::Network(rules),
-                Piece::Guard { addr } => Self::Guarded(addr),
-                Piece::Check { cable } => Self::Cable(cable),
-                Piece::Admit { cable, addr } => Self::Source { cable, addr },
-                Piece::Lead { gate, protocol, ports, addr, inner } => {
-                    Self::Lead { gate, protocol, ports, to: addr, inner }
-                }
-                $(Piece::$piece { $($field),+ } => Self::$element { $($field),+ },)+
-                Piece::Fallback { .. }
-                | Piece::Steer { .. }
-                | Piece::Show { .. }
-                | Piece::Answer { .. } => return None,
-            })
-        }
-
-        /// The piece of the policy that it holds.
-        #[must_use]
-        pub fn into_piece(self) -> Piece {
-            match self {
-                Self::Network(rules) => Piece::Rules { rules },
-                Self::Guarded(addr) => Piece::Guard { addr },
-                Self::Cable(cable) => Piece::Check { cable },
-                Self::Source { cable, addr } => Piece::Admit { cable, addr },
-                Self::Lead { gate, protocol, ports, to, inner } => {
-                    Piece::Lead { gate, protocol, ports, addr: to, inner }
-                }
-                $(Self::$element { $($field),+ } => Piece::$piece { $($field),+ },)+
-            }
-        }
-    };
-}
-
-impl Element {
-    same! {
-        Near Near { subnet, addr }
-        Uplink Uplink { family, link }
-        Way Way { link, addr }
-        Open Open { gate, addr, protocol, ports }
-        Fence Fence { cable, mac }
-        Speak Speak { cable, addr }
-        Round Round { from, addr }
-    }
-}
 
 /// One set for each family.
 pub(super) fn of(family: Family, v4: Set, v6: Set) -> Set {
@@ -159,64 +20,67 @@ pub(super) fn of(family: Family, v4: Set, v6: Set) -> Set {
     }
 }
 
-impl Element {
-    /// The entries that it is made of, in the order in which they are made.
-    pub(super) fn entries(&self) -> Vec<(Set, Entry)> {
-        let exact = |fields: &[Field<'_>]| Entry::exact(key(fields));
-        match self {
-            Self::Network(rules) => network(rules),
-            Self::Near { subnet, addr } => {
-                let set = of(subnet.family(), Set::Near4, Set::Near6);
-                around(set, subnet.net(), Some(Held::Bytes(key(&[Field::Addr(*addr)]))))
-            }
-            Self::Uplink { family, link } => {
-                vec![(of(*family, Set::Uplink4, Set::Uplink6), exact(&[Field::Name(link)]))]
-            }
-            Self::Way { link, addr } => {
-                let family = Family::of(*addr);
-                let source = Held::Bytes(key(&[Field::Addr(*addr)]));
-                vec![
-                    (of(family, Set::Nat4, Set::Nat6), exact(&[Field::Name(link)]).with(source)),
-                    (of(family, Set::Ways4, Set::Ways6), exact(&[Field::Name(link)])),
-                ]
-            }
-            Self::Guarded(addr) => {
-                let set = of(Family::of(*addr), Set::Addresses4, Set::Addresses6);
-                vec![(set, exact(&[Field::Addr(*addr)]))]
-            }
-            Self::Cable(cable) => vec![(Set::Cables, exact(&[Field::Name(cable)]))],
-            Self::Source { cable, addr } => {
-                let set = of(Family::of(*addr), Set::Sources4, Set::Sources6);
-                vec![(set, exact(&[Field::Name(cable), Field::Addr(*addr)]))]
-            }
-            Self::Lead { gate, protocol, ports, to, inner } => {
-                lead(gate, *protocol, *ports, *to, *inner)
-            }
-            Self::Open { gate, addr, protocol, ports } => {
-                vec![open(gate, *addr, *protocol, *ports)]
-            }
-            Self::Fence { cable, mac } => {
-                let own = IpAddr::V6(link_local(*mac));
-                vec![
-                    (Set::WireCables, exact(&[Field::Name(cable)])),
-                    (Set::WireMacs, exact(&[Field::Name(cable), Field::Mac(mac.0)])),
-                    (Set::WireSources6, exact(&[Field::Name(cable), Field::Addr(own)])),
-                ]
-            }
-            Self::Speak { cable, addr } => {
-                let family = Family::of(*addr);
-                let sources = of(family, Set::WireSources4, Set::WireSources6);
-                let addresses = of(family, Set::WireAddresses4, Set::WireAddresses6);
-                vec![
-                    (sources, exact(&[Field::Name(cable), Field::Addr(*addr)])),
-                    (addresses, exact(&[Field::Addr(*addr)])),
-                ]
-            }
-            Self::Round { from, addr } => {
-                let set = of(Family::of(*addr), Set::Round4, Set::Round6);
-                vec![(set, exact(&[Field::Addr(*from), Field::Addr(*addr)]))]
-            }
+/// The entries that a piece is made of, in the order in which they are made; none
+/// for what packet filters do not hold.
+fn entries_of(piece: &Piece) -> Vec<(Set, Entry)> {
+    let exact = |fields: &[Field<'_>]| Entry::exact(key(fields));
+    match piece {
+        Piece::Rules { rules } => network(rules),
+        Piece::Near { subnet, addr } => {
+            let set = of(subnet.family(), Set::Near4, Set::Near6);
+            around(set, subnet.net(), Some(Held::Bytes(key(&[Field::Addr(*addr)]))))
         }
+        Piece::Uplink { family, link } => {
+            vec![(of(*family, Set::Uplink4, Set::Uplink6), exact(&[Field::Name(link)]))]
+        }
+        Piece::Way { link, addr } => {
+            let family = Family::of(*addr);
+            let source = Held::Bytes(key(&[Field::Addr(*addr)]));
+            vec![
+                (of(family, Set::Nat4, Set::Nat6), exact(&[Field::Name(link)]).with(source)),
+                (of(family, Set::Ways4, Set::Ways6), exact(&[Field::Name(link)])),
+            ]
+        }
+        Piece::Guard { addr } => {
+            let set = of(Family::of(*addr), Set::Addresses4, Set::Addresses6);
+            vec![(set, exact(&[Field::Addr(*addr)]))]
+        }
+        Piece::Check { cable } => vec![(Set::Cables, exact(&[Field::Name(cable)]))],
+        Piece::Admit { cable, addr } => {
+            let set = of(Family::of(*addr), Set::Sources4, Set::Sources6);
+            vec![(set, exact(&[Field::Name(cable), Field::Addr(*addr)]))]
+        }
+        Piece::Lead { gate, protocol, ports, addr, inner } => {
+            lead(gate, *protocol, *ports, *addr, *inner)
+        }
+        Piece::Open { gate, addr, protocol, ports } => {
+            vec![open(gate, *addr, *protocol, *ports)]
+        }
+        Piece::Fence { cable, mac } => {
+            let own = IpAddr::V6(link_local(*mac));
+            vec![
+                (Set::WireCables, exact(&[Field::Name(cable)])),
+                (Set::WireMacs, exact(&[Field::Name(cable), Field::Mac(mac.0)])),
+                (Set::WireSources6, exact(&[Field::Name(cable), Field::Addr(own)])),
+            ]
+        }
+        Piece::Speak { cable, addr } => {
+            let family = Family::of(*addr);
+            let sources = of(family, Set::WireSources4, Set::WireSources6);
+            let addresses = of(family, Set::WireAddresses4, Set::WireAddresses6);
+            vec![
+                (sources, exact(&[Field::Name(cable), Field::Addr(*addr)])),
+                (addresses, exact(&[Field::Addr(*addr)])),
+            ]
+        }
+        Piece::Round { from, addr } => {
+            let set = of(Family::of(*addr), Set::Round4, Set::Round6);
+            vec![(set, exact(&[Field::Addr(*from), Field::Addr(*addr)]))]
+        }
+        Piece::Fallback { .. }
+        | Piece::Steer { .. }
+        | Piece::Show { .. }
+        | Piece::Answer { .. } => Vec::new(),
     }
 }
 
@@ -384,10 +248,10 @@ fn blocks(ports: Ports) -> Vec<Ports> {
     blocks
 }
 
-/// All entries of elements, each once, in the order of the elements.
-pub(super) fn entries<'a>(elements: impl IntoIterator<Item = &'a Element>) -> Vec<(Set, Entry)> {
+/// All entries of pieces, each once, in the order of the pieces.
+pub(super) fn entries<'a>(pieces: impl IntoIterator<Item = &'a Piece>) -> Vec<(Set, Entry)> {
     let mut seen = BTreeSet::new();
-    let all = elements.into_iter().flat_map(Element::entries);
+    let all = pieces.into_iter().flat_map(entries_of);
     all.filter(|entry| seen.insert(entry.clone())).collect()
 }
 
