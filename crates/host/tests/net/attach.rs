@@ -1,5 +1,6 @@
 //! Bridges and cables, and what passes over them.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -184,6 +185,33 @@ fn a_sweep_takes_many_at_once_and_nobody_elses() {
         let left: Vec<bool> = cables.iter().map(|c| shown(c.link()).is_some()).collect();
         assert_eq!(left, [false, false, false, false, true, true]);
         assert_eq!(shown(&LinkName::cable_host(5)).expect("kept")["group"], "default");
+    });
+}
+
+/// The kernel deletes with its one lock held: many links go in pieces, between
+/// which the rest of the machine gets its turn.
+#[test]
+fn many_bridges_go_in_pieces() {
+    const BRIDGES: u8 = 48;
+    world(|world| {
+        let made: Vec<Change> = (1..=BRIDGES).flat_map(|number| world.bridge(number)).collect();
+        world.apply(&made);
+        let ours = || ask(&["link"]).len() - 1;
+        assert_eq!(ours(), usize::from(BRIDGES));
+        let seen: BTreeSet<usize> = std::thread::scope(|scope| {
+            let watching = scope.spawn(|| {
+                let mut seen = BTreeSet::new();
+                until("all of them are gone", || {
+                    seen.insert(ours());
+                    seen.contains(&0)
+                });
+                seen
+            });
+            let remove = |number| Change::RemoveLink { link: world.owned_bridge(number) };
+            world.apply(&(1..=BRIDGES).map(remove).collect::<Vec<_>>());
+            watching.join().expect("watched")
+        });
+        assert!(seen.contains(&16) || seen.contains(&32), "seen: {seen:?}");
     });
 }
 

@@ -24,7 +24,13 @@ const PAUSES: [Duration; 5] = [
     Duration::from_millis(500),
 ];
 
-/// Deletes cables that were taken out of use, all at once, with a socket of
+/// How many links are deleted at once. The kernel holds the lock of all its
+/// networking for as long as that takes, for every namespace, and for a bridge
+/// it waits for each (`rcu_barrier` in `br_multicast_dev_del`, 17 ms): as one
+/// group, five hundred stop every `ip` and every new namespace for 8 s.
+const TOGETHER: usize = 16;
+
+/// Deletes cables that were taken out of use, several at once, with a socket of
 /// its own: it waits for the kernel, for tens of milliseconds. Returns those
 /// that are gone, whoever deleted them. One that is in use again is left alone
 /// and not returned; so is one that no longer carries its mark, unless it
@@ -110,10 +116,15 @@ pub(super) fn delete(
     doomed: &[(&Owned, u32)],
     meant: fn(&LinkRecord, &Owned) -> bool,
 ) -> Result<Option<NetError>, NetError> {
-    if doomed.len() > 1 && as_group(socket, doomed, meant)? {
-        return Ok(None);
+    let mut first = None;
+    for piece in doomed.chunks(TOGETHER) {
+        let refused = match piece.len() > 1 && as_group(socket, piece, meant)? {
+            true => None,
+            false => one_by_one(socket, piece.iter().map(|(_, index)| *index))?,
+        };
+        first = first.or(refused);
     }
-    one_by_one(socket, doomed.iter().map(|(_, index)| *index))
+    Ok(first)
 }
 
 pub(super) fn is_marked(found: &LinkRecord, owned: &Owned) -> bool {
