@@ -9,7 +9,7 @@ use kleene_host::linux::nft::Replies;
 
 use crate::testing::output;
 use crate::world::{
-    Echo, PATIENCE, PORT, address, bound, cable, inside, ip, must, namespace, nft, world,
+    Echo, PATIENCE, PORT, address, bound, cable, inside, ip, must, namespace, nft, settle, world,
 };
 
 /// Addresses of the service: that of the way to the client first.
@@ -34,6 +34,7 @@ fn with_client(test: impl FnOnce(&OwnedFd) + Send) {
         for addr in ["10.9.0.3/32", "10.9.0.4/32", "fd09::3/128 nodad", "fd09::4/128 nodad"] {
             ip(&format!("address add {addr} dev veth0"));
         }
+        settle();
         inside(&beyond, || {
             ip("route add 10.9.0.0/24 via 10.0.0.1");
             ip("route add fd09::/64 via fd00::1");

@@ -59,6 +59,20 @@ pub(crate) fn cable(here: (&str, &[&str]), netns: &OwnedFd, there: (&str, &[&str
         up(there);
     });
     up(here);
+    settle();
+    inside(netns, settle);
+}
+
+/// Waits until all IPv6 addresses of the calling thread's namespace are its own:
+/// the kernel makes their routes in its own time, `nodad` or not.
+pub(crate) fn settle() {
+    let listed = ip("-6 -o address show scope global");
+    let own = listed.lines().filter_map(|line| line.split_whitespace().nth(3));
+    let own: Vec<&str> = own.filter_map(|net| net.split('/').next()).collect();
+    until("all addresses are local", || {
+        let local = ip("-6 route show table local");
+        own.iter().all(|addr| local.lines().any(|line| line.starts_with(&format!("local {addr} "))))
+    });
 }
 
 fn up((link, addrs): (&str, &[&str])) {
