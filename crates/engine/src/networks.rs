@@ -10,6 +10,7 @@ use kleene_model::{
 
 use crate::command::Outcome;
 use crate::engine::{Engine, Given};
+use crate::health::Health;
 use crate::host::{Host, HostError, chain};
 use crate::lookup;
 use crate::pools::Asked;
@@ -73,6 +74,9 @@ impl<H: Host, S: Store> Engine<H, S> {
             leaving: false,
         }));
         self.commit(next, Durability::Disk)?;
+        // Said from the start: a look finds it again only later.
+        let degraded = self.state.network(id).and_then(|network| self.no_way_out(network));
+        self.state.set_health(id, Health { degraded, healed: 0 });
         Ok(Outcome::Id(id.to_string()))
     }
 

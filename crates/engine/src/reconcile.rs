@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use kleene_model::{ContainerId, Driver, Family, LinkName, Nat, NetworkId, RoutedCable};
+use kleene_model::{ContainerId, Driver, Family, LinkName, Nat, Network, NetworkId, RoutedCable};
 
 use crate::actual::Link;
 use crate::change::{Mark, Owner};
@@ -115,7 +115,8 @@ impl<H: Host, S: Store> Engine<H, S> {
             Disturbance::LinkGone { link } => {
                 // A stranger's may have had the name of one of ours.
                 let of_network = self.state.network_on(link.as_str()).is_some();
-                self.own_link(link).is_some() || of_network && self.actual.link(link).is_some()
+                let known = self.actual.link(link).is_some();
+                self.own_link(link).is_some() || known && (of_network || self.is_any_way(link))
             }
             Disturbance::LinkThere { link, up, fell, mark, port } => {
                 let ours = mark.as_ref().is_some_and(|mark| mark.instance == self.instance);
@@ -136,6 +137,7 @@ impl<H: Host, S: Store> Engine<H, S> {
                         ours && !self.actual.knows(link)
                             || self.is_custom(link)
                             || self.state.is_linked(link)
+                            || self.is_any_way(link)
                     }
                 }
             }
@@ -144,10 +146,13 @@ impl<H: Host, S: Store> Engine<H, S> {
                 self.stands(addr.addr(), &shown) || self.is_source(link, *addr)
             }
             Disturbance::AddressThere { link, addr } => {
-                let known = self.actual.link(link);
-                let new = known.is_some_and(|known| !known.addresses().contains(addr));
-                let of_network = self.state.network_on(link.as_str()).is_some();
                 let way = self.is_way(link, Family::of(addr.addr()));
+                // A way that was gone is back.
+                let new = match self.actual.link(link) {
+                    Some(known) => !known.addresses().contains(addr),
+                    None => way,
+                };
+                let of_network = self.state.network_on(link.as_str()).is_some();
                 new && (of_network || way) && self.state.holder_of(addr.addr()).is_none()
             }
             Disturbance::RouteGone { addr } => self
@@ -190,9 +195,13 @@ impl<H: Host, S: Store> Engine<H, S> {
             || self.is_way(link, family)
     }
 
+    fn is_any_way(&self, link: &LinkName) -> bool {
+        Family::BOTH.into_iter().any(|family| self.is_way(link, family))
+    }
+
     /// Whether traffic of networks leaves by an interface with another source.
     fn is_way(&self, link: &LinkName, family: Family) -> bool {
-        let named = |network: &std::sync::Arc<kleene_model::Network>| match &network.nat {
+        let named = |network: &std::sync::Arc<Network>| match &network.nat {
             Nat::Interface(name) => name == link,
             Nat::None | Nat::HostGateway => false,
         };
@@ -295,10 +304,37 @@ impl<H: Host, S: Store> Engine<H, S> {
         let networks: Vec<NetworkId> = self.state.networks().map(|network| network.id).collect();
         for id in networks {
             let old = self.state.health(id);
-            let degraded = reasons.remove(&id);
+            let no_way = self.state.network(id).and_then(|network| self.no_way_out(network));
+            if let Some(why) = no_way.as_ref().filter(|why| old.degraded.as_ref() != Some(*why)) {
+                self.effects.push(Effect::Degraded { why: why.clone() });
+            }
+            let degraded = reasons.remove(&id).or(no_way);
             let healed = old.healed + u64::from(mended.contains(&id) && degraded.is_none());
             self.state.set_health(id, Health { degraded, healed });
         }
+    }
+
+    /// Why nothing leaves a network whose traffic shall leave by one interface.
+    pub(crate) fn no_way_out(&self, network: &Network) -> Option<String> {
+        let Nat::Interface(link) = &network.nat else { return None };
+        if network.internal || network.leaving {
+            return None;
+        }
+        let blocked = |what: &str, families: &str| {
+            let name = &network.name;
+            format!("nothing{families} leaves network {name}: its nat interface {link} {what}")
+        };
+        let Some(found) = self.actual.link(link) else {
+            return Some(blocked("is not there", ""));
+        };
+        let has_none = |family: &Family| {
+            let mut own = found.listed(*family);
+            network.subnet.get(*family).is_some()
+                && own.all(|addr| self.state.holder_of(addr).is_some())
+        };
+        let family = Family::BOTH.into_iter().find(has_none)?;
+        let of = family.protocol();
+        Some(blocked(&format!("has no {of} address"), &format!(" of {of}")))
     }
 
     fn networks_touched(&self, touched: &Touched) -> BTreeSet<NetworkId> {

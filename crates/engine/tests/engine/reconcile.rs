@@ -86,6 +86,53 @@ fn links_that_are_deleted_or_changed_come_back() {
     }
 }
 
+/// The picture has forgotten an interface that went: its addresses are news.
+#[test]
+fn a_nat_interface_that_vanishes_and_returns() {
+    let mut rig = Rig::over(|host| host.kernel(add_nic));
+    let mut config = Rig::bridge_config("out", "10.4.6.0/24");
+    config.nat = Some("eth0".into());
+    rig.ok(Command::NetworkCreate(config));
+    assert_eq!(health(&rig, "out").0, None);
+    rig.disturb(
+        |kernel| kernel.delete(&link("eth0")).expect("there"),
+        &[Disturbance::LinkGone { link: link("eth0") }],
+    );
+    let why = |rig: &Rig| health(rig, "out").0.expect("it is degraded");
+    assert!(why(&rig).ends_with("its nat interface eth0 is not there"), "{}", why(&rig));
+    assert_eq!(rig.degraded.len(), 1, "said once: {:?}", rig.degraded);
+    rig.disturb(
+        |kernel| kernel.add_stranger(&link("eth0"), Kind::Other, None).expect("free"),
+        &[Disturbance::LinkThere {
+            link: link("eth0"),
+            up: false,
+            fell: false,
+            mark: None,
+            port: Some(false),
+        }],
+    );
+    assert!(why(&rig).ends_with("its nat interface eth0 has no IPv4 address"), "{}", why(&rig));
+    // Link and address in one breath, and the address alone.
+    for known in [true, false] {
+        if !known {
+            rig.disturb(
+                |kernel| kernel.delete(&link("eth0")).expect("there"),
+                &[Disturbance::LinkGone { link: link("eth0") }],
+            );
+            rig.host.kernel(|kernel| {
+                kernel.add_stranger(&link("eth0"), Kind::Other, None).expect("free");
+            });
+        }
+        let back: ipnet::IpNet = "198.51.100.2/24".parse().expect("an address");
+        rig.disturb(
+            |kernel| kernel.add_address(&link("eth0"), back).expect("added"),
+            &[Disturbance::AddressThere { link: link("eth0"), addr: back }],
+        );
+        assert_eq!(health(&rig, "out").0, None, "known: {known}");
+        rig.check();
+    }
+}
+
 #[test]
 fn a_custom_interface_that_vanishes_and_returns() {
     let mut rig = running_on(&["lan"]);
