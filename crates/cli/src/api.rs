@@ -5,7 +5,7 @@ use std::time::Duration;
 use hyper::body::{Bytes, Incoming};
 use kleene_model::api::{
     ContainerConfig, EndPointConfig, ExecConfig, ExecInspect, ExplainConfig, IdResponse,
-    NetworkConfig, PublishedPortConfig, UnpublishConfig, Window,
+    NetworkConfig, PublishedPortConfig, RuleCount, UnpublishConfig, Window,
 };
 use serde::Serialize;
 
@@ -180,6 +180,24 @@ impl Client {
 
     pub(crate) async fn network_explain(&self, flow: &ExplainConfig) -> Result<Bytes, ApiError> {
         self.post("/networks/explain", flow).await
+    }
+
+    pub(crate) async fn network_stats(
+        &self,
+        network: Option<&str>,
+    ) -> Result<Listed<RuleCount>, ApiError> {
+        match network {
+            Some(network) => self.list(&format!("/networks/{}/stats", segment(network))).await,
+            None => self.list("/networks/stats").await,
+        }
+    }
+
+    pub(crate) async fn log_drops(&self) -> Result<Bytes, ApiError> {
+        self.get("/networks/log_drops".to_owned()).await
+    }
+
+    pub(crate) async fn set_log_drops(&self, on: bool) -> Result<(), ApiError> {
+        self.post_for(format!("/networks/log_drops?on={on}"), ANSWER_LIMIT).await.map(|_| ())
     }
 
     pub(crate) async fn network_link(

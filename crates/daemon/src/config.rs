@@ -84,6 +84,8 @@ struct File {
     socket_group: Option<String>,
     log_format: Option<String>,
     subnet_pools: Option<Vec<String>>,
+    metrics_socket: Option<String>,
+    log_drops: Option<bool>,
 }
 
 /// What flags and environment say; every key of the file has one of each.
@@ -126,6 +128,12 @@ pub(crate) struct Overrides {
         value_delimiter = ','
     )]
     pub(crate) subnet_pools: Vec<String>,
+    /// Where /metrics alone is served, http:///path or http://address:port
+    #[arg(long, value_name = "ADDRESS", env = "KLEENED_METRICS_SOCKET")]
+    pub(crate) metrics_socket: Option<String>,
+    /// Whether packets that the policy blocks are logged
+    #[arg(long, value_name = "BOOL", env = "KLEENED_LOG_DROPS")]
+    pub(crate) log_drops: Option<bool>,
 }
 
 /// Where the API is served.
@@ -133,7 +141,7 @@ pub(crate) struct Overrides {
 pub(crate) enum Address {
     /// A unix socket.
     Unix(PathBuf),
-    /// A TCP socket on a loopback address.
+    /// A TCP socket, for the API on a loopback address.
     Tcp(std::net::SocketAddr),
 }
 
@@ -163,6 +171,10 @@ pub(crate) struct Config {
     pub(crate) socket_group: Option<String>,
     /// Where automatic subnets come from.
     pub(crate) subnet_pools: Pools,
+    /// Where what is measured is served, besides the API.
+    pub(crate) metrics: Vec<Address>,
+    /// Whether packets that the policy blocks are told of from the start.
+    pub(crate) log_drops: bool,
 }
 
 impl Config {
@@ -192,6 +204,8 @@ impl Config {
             socket_group,
             log_format,
             subnet_pools,
+            metrics_socket,
+            log_drops,
         } = file;
         let root = flags.kleene_root.or(kleene_root).unwrap_or_else(|| DEFAULT_ROOT.into());
         if !root.is_absolute() {
@@ -229,6 +243,8 @@ impl Config {
             })?,
             socket_group: flags.socket_group.or(socket_group),
             subnet_pools: pools(flags.subnet_pools, subnet_pools)?,
+            metrics: metrics(flags.metrics_socket.or(metrics_socket))?,
+            log_drops: flags.log_drops.or(log_drops).unwrap_or(false),
             root,
         })
     }
@@ -292,22 +308,36 @@ fn address(entry: &SocketEntry) -> Result<Address, ConfigError> {
     if tls || *tlsverify == Some(true) || address.starts_with("https://") {
         return Err(refuse(format!("has TLS for '{address}': unsupported in this version")));
     }
-    let Some(rest) = address.strip_prefix("http://") else {
-        return Err(refuse(format!("has '{address}': use http:///path or http://address:port")));
-    };
-    if rest.starts_with('/') {
-        return Ok(Address::Unix(PathBuf::from(rest)));
-    }
-    let rest = rest.trim_end_matches('/');
-    let socket = rest.parse().map_err(|_| {
-        refuse(format!("has '{address}': use http://127.0.0.1:port or http://[::1]:port"))
-    })?;
-    let socket: std::net::SocketAddr = socket;
-    if !socket.ip().is_loopback() {
+    let read = socket(address).map_err(refuse)?;
+    if let Address::Tcp(socket) = &read
+        && !socket.ip().is_loopback()
+    {
         return Err(refuse(format!(
             "has '{address}': who reaches the API is root on this host, so plain TCP is served on loopback addresses only"
         )));
     }
+    Ok(read)
+}
+
+/// Where only what is measured is served: on any address, for nobody can do
+/// anything there.
+fn metrics(text: Option<String>) -> Result<Vec<Address>, ConfigError> {
+    let refuse = |why: String| ConfigError::Value { key: "metrics_socket", why };
+    text.iter().map(|text| socket(text).map_err(refuse)).collect()
+}
+
+/// Why it is none.
+fn socket(address: &str) -> Result<Address, String> {
+    let Some(rest) = address.strip_prefix("http://") else {
+        return Err(format!("has '{address}': use http:///path or http://address:port"));
+    };
+    if rest.starts_with('/') {
+        return Ok(Address::Unix(PathBuf::from(rest)));
+    }
+    let socket = rest
+        .trim_end_matches('/')
+        .parse()
+        .map_err(|_| format!("has '{address}': use http://127.0.0.1:port or http://[::1]:port"))?;
     Ok(Address::Tcp(socket))
 }
 

@@ -5,6 +5,7 @@
 mod api;
 mod config;
 mod core;
+mod drops;
 mod follow;
 mod jobs;
 mod limits;

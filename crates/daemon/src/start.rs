@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kleene_engine::{Effect, Engine};
+use kleene_engine::{Command, Effect, Engine};
 use kleene_host::linux::net::monitor::Monitor;
 use kleene_host::linux::net::{LinuxHost, Namespaces};
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::{self, App, Peer};
 use crate::config::{Address, Config};
 use crate::core::Core;
+use crate::drops;
 use crate::follow;
 use crate::jobs::{self, Attachments, Context, Programs};
 use crate::limits::Descriptors;
@@ -65,6 +66,10 @@ async fn run(
     for address in &config.addresses {
         listeners.push(listen(address, config.socket_group.as_deref()).await?);
     }
+    let mut measured = Vec::new();
+    for address in &config.metrics {
+        measured.push(listen(address, config.socket_group.as_deref()).await?);
+    }
     if config.addresses.iter().any(|address| matches!(address, Address::Tcp(_))) {
         tracing::warn!(
             "the API is served over TCP: every local user and every container with the host \
@@ -91,8 +96,13 @@ async fn run(
         left_behind: Arc::default(),
     };
     tokio::spawn(jobs::run(context, jobs));
+    let deaf = drops::start(core.clone()).err();
+    if config.log_drops {
+        told_from_the_start(&core, deaf.as_deref()).await;
+    }
     let app = App {
         core,
+        deaf: deaf.map(Arc::from),
         config: Arc::clone(&config),
         attachments,
         sockets: TaskTracker::new(),
@@ -101,7 +111,10 @@ async fn run(
     tracing::info!(root = %config.root.display(), instance = %config.instance, "kleened serves");
     let served = TaskTracker::new();
     for listener in listeners {
-        served.spawn(serve_on(listener, app.clone()));
+        served.spawn(serve_on(listener, api::router(app.clone()), app.ending.clone()));
+    }
+    for listener in measured {
+        served.spawn(serve_on(listener, api::metrics_router(app.clone()), app.ending.clone()));
     }
     served.close();
     let served = finish(&app, &served).await;
@@ -138,9 +151,19 @@ async fn finish(app: &App, served: &TaskTracker) -> Result<(), String> {
     ends
 }
 
-async fn serve_on(listener: Listener, app: App) {
-    let ending = app.ending.clone();
-    let routes = api::router(app).into_make_service_with_connect_info::<Peer>();
+/// Has blocked packets told of, as the configuration says.
+async fn told_from_the_start(core: &Core, deaf: Option<&str>) {
+    let done = match deaf {
+        Some(why) => Err(why.to_owned()),
+        None => core.command(Command::LogDrops { on: true }).await.map_err(|no| no.to_string()),
+    };
+    if let Err(why) = done {
+        tracing::warn!(why, "log_drops: blocked packets cannot be told of");
+    }
+}
+
+async fn serve_on(listener: Listener, routes: axum::Router, ending: CancellationToken) {
+    let routes = routes.into_make_service_with_connect_info::<Peer>();
     let ending = async move { ending.cancelled().await };
     let served = match listener {
         Listener::Unix(unix) => axum::serve(unix, routes).with_graceful_shutdown(ending).await,
@@ -152,7 +175,7 @@ async fn serve_on(listener: Listener, app: App) {
 }
 
 fn remove_sockets(config: &Config) {
-    for address in &config.addresses {
+    for address in config.addresses.iter().chain(&config.metrics) {
         if let Address::Unix(path) = address
             && let Err(err) = std::fs::remove_file(path)
         {

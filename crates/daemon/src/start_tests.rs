@@ -15,6 +15,7 @@ async fn without_its_engine_the_daemon_ends() {
         config: Arc::new(config(root.path())),
         attachments: Attachments::default(),
         sockets: TaskTracker::new(),
+        deaf: None,
         ending: CancellationToken::new(),
     };
     let served = TaskTracker::new();

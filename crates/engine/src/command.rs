@@ -40,6 +40,11 @@ pub enum Command {
     },
     /// Say what becomes of a flow.
     NetworkExplain(ExplainConfig),
+    /// Tell of packets that the policy blocks, or no longer.
+    LogDrops {
+        /// Whether.
+        on: bool,
+    },
     /// Publish a port of a container, running or not.
     ContainerPublish {
         /// Id prefix or name.

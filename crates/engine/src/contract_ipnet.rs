@@ -289,7 +289,7 @@ impl<'a> Run<'a> {
         let ports = Ports { first, last: first + [0, 37, 9][usize::from(n % 3)] };
         let one = self.pick(2) == 0;
         let inner = Ports { first: 80, last: if one { 80 } else { 80 + ports.last - first } };
-        Some(match self.pick(7) {
+        Some(match self.pick(8) {
             0 => Piece::Rules {
                 rules: NetworkRules {
                     id: NetworkId::from_bytes([0xb1, 0xab, 0, 0, 0, n])?,
@@ -311,6 +311,7 @@ impl<'a> Run<'a> {
             3 => Piece::Way { link, addr: addr(9)? },
             4 => Piece::Fence { cable: link, mac: MacAddress([2, 0, 0, 0, 1, n]) },
             5 => Piece::Open { gate, addr: addr(7)?, protocol, ports },
+            6 => Piece::LogDrops,
             _ => {
                 let lead = Piece::Lead { gate, protocol, ports, addr: addr(7)?, inner };
                 // Two ranges cannot lead to two places at once.

@@ -282,6 +282,12 @@ impl<H: Host, S: Store> Engine<H, S> {
                 self.network_disconnect(&network, &container)?
             }
             Command::NetworkExplain(config) => self.network_explain(&config)?,
+            Command::LogDrops { on } => {
+                let mut next = self.state.clone();
+                next.set_log_drops(on);
+                self.commit(next, Durability::Process)?;
+                Outcome::Done
+            }
             Command::ContainerPublish { container, config } => {
                 self.container_publish(&container, &config)?
             }

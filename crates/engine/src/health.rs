@@ -1,4 +1,4 @@
-//! How networks do in the kernel.
+//! How networks do in the kernel, and whether it tells of what they block.
 
 use kleene_model::NetworkId;
 
@@ -23,5 +23,17 @@ impl State {
     /// Notes how a network does.
     pub fn set_health(&mut self, id: NetworkId, health: Health) {
         self.health.insert(id, health);
+    }
+
+    /// Whether packets that the policy blocks are told of.
+    #[must_use]
+    pub fn log_drops(&self) -> bool {
+        self.log_drops
+    }
+
+    /// From now on they are told of, or not.
+    pub fn set_log_drops(&mut self, on: bool) {
+        self.log_drops = on;
+        self.touched.host = true;
     }
 }

@@ -79,6 +79,8 @@ pub enum Piece {
         /// The source.
         addr: IpAddr,
     },
+    /// Packets that the policy blocks are told of.
+    LogDrops,
     /// Nothing comes out of a cable into a bridge but with this MAC address,
     /// and with addresses that were let through.
     Fence {
@@ -182,7 +184,7 @@ impl Piece {
         match self {
             Self::Rules { rules } => Of::Network(rules.id),
             Self::Near { subnet, .. } => Of::Subnet(*subnet),
-            Self::Uplink { .. } | Self::Way { .. } => Of::Host,
+            Self::Uplink { .. } | Self::Way { .. } | Self::LogDrops => Of::Host,
             Self::Check { cable } | Self::Fence { cable, .. } => Of::Cable(cable),
             Self::Guard { addr }
             | Self::Speak { addr, .. }
@@ -215,6 +217,7 @@ impl Piece {
             | Self::Near { .. }
             | Self::Uplink { .. }
             | Self::Way { .. }
+            | Self::LogDrops
             | Self::Check { .. }
             | Self::Fence { .. }
             | Self::Guard { .. }
@@ -238,18 +241,19 @@ impl Piece {
             Self::Near { .. } => 1,
             Self::Uplink { .. } => 2,
             Self::Way { .. } => 3,
-            Self::Check { .. } => 4,
-            Self::Fence { .. } => 5,
-            Self::Guard { .. } => 6,
-            Self::Speak { .. } => 7,
-            Self::Round { .. } => 8,
-            Self::Open { .. } => 9,
-            Self::Lead { .. } => 10,
-            Self::Admit { .. } => 11,
-            Self::Fallback { .. } => 12,
-            Self::Steer { .. } => 13,
-            Self::Show { .. } => 14,
-            Self::Answer { .. } => 15,
+            Self::LogDrops => 4,
+            Self::Check { .. } => 5,
+            Self::Fence { .. } => 6,
+            Self::Guard { .. } => 7,
+            Self::Speak { .. } => 8,
+            Self::Round { .. } => 9,
+            Self::Open { .. } => 10,
+            Self::Lead { .. } => 11,
+            Self::Admit { .. } => 12,
+            Self::Fallback { .. } => 13,
+            Self::Steer { .. } => 14,
+            Self::Show { .. } => 15,
+            Self::Answer { .. } => 16,
         }
     }
 
@@ -274,6 +278,7 @@ impl fmt::Display for Piece {
                 write!(f, "take {link} for the way out ({})", family.protocol())
             }
             Self::Way { link, addr } => write!(f, "leave by {link} as {addr}"),
+            Self::LogDrops => f.write_str("tell of blocked packets"),
             Self::Fence { cable, mac } => write!(f, "let only {mac} out of {cable}"),
             Self::Round { from, addr } => write!(f, "turn what {from} asks of {addr}"),
             Self::Speak { cable, addr } => write!(f, "let {addr} out of {cable}"),

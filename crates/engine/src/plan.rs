@@ -44,7 +44,7 @@ pub fn plan(
     let extent = planner.extent(scope);
     let views = planner.views(&extent);
     let standing = planner.standing(&extent);
-    let policy = planner.policy(scope, &extent);
+    let policy = planner.policy(&extent);
     let (mut cables, mut interfaces) = (Vec::new(), Vec::new());
     for link in planner.orphans(scope) {
         planner.remove(link, &mut cables, &mut interfaces);
@@ -99,6 +99,8 @@ pub(crate) struct Extent {
     pub(crate) addresses: BTreeSet<IpAddr>,
     /// Networks whose rules are looked at.
     pub(crate) ruled: BTreeSet<NetworkId>,
+    /// Whether what the policy holds of the host as a whole is looked at.
+    pub(crate) host: bool,
 }
 
 pub(crate) struct Planner<'a> {
@@ -125,6 +127,7 @@ impl Planner<'_> {
                     .map(|network| network.id)
                     .chain(self.actual.ruled_networks())
                     .collect(),
+                host: true,
             },
             Scope::Touched(touched) => {
                 let mut extent = Extent {
@@ -133,12 +136,14 @@ impl Planner<'_> {
                     endpoints: touched.endpoints.clone(),
                     addresses: touched.addresses.clone(),
                     ruled: BTreeSet::new(),
+                    host: touched.host,
                 };
                 for key in &touched.keys {
                     match key {
                         Key::Network(id) => {
                             extent.networks.insert(*id);
                             extent.ruled.insert(*id);
+                            extent.host = true;
                         }
                         Key::Container(id) => drop(extent.containers.insert(*id)),
                         Key::Endpoint(id) => drop(extent.endpoints.insert(*id)),

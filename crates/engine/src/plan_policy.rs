@@ -46,18 +46,14 @@ pub(crate) fn rules_of(network: &Network) -> NetworkRules {
 
 impl Planner<'_> {
     /// The rules of networks, and the host's ways out.
-    pub(crate) fn policy(&self, scope: Scope<'_>, extent: &Extent) -> Policy {
+    pub(crate) fn policy(&self, extent: &Extent) -> Policy {
         let mut policy = Policy::default();
         for id in &extent.ruled {
             let network = self.desired.network(*id).filter(|network| !network.leaving);
             let desired = network.map(|network| self.network_pieces(network)).unwrap_or_default();
             policy.differ(self.actual.pieces_of_network(*id), &desired);
         }
-        let any = match scope {
-            Scope::All => true,
-            Scope::Touched(_) => !extent.ruled.is_empty(),
-        };
-        if any {
+        if extent.host {
             policy.differ(self.actual.pieces_of_host(), &self.host_pieces());
         }
         policy
@@ -80,6 +76,9 @@ impl Planner<'_> {
         let networks = || self.desired.networks().filter(|network| !network.leaving);
         if networks().next().is_none() {
             return pieces;
+        }
+        if self.desired.log_drops() {
+            pieces.insert(Piece::LogDrops);
         }
         for family in Family::BOTH {
             if let Some(link) = &self.actual.uplink(family).link {

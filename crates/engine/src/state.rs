@@ -42,9 +42,12 @@ pub struct State {
     /// Publications that are not in force, and why, by their place among those of
     /// a container. Not stored: it is found out again.
     pub(crate) held: OrdMap<(ContainerId, usize), String>,
+    /// Whether packets that the policy blocks are told of. Not stored: it is what
+    /// the daemon was started with until somebody says otherwise.
+    pub(crate) log_drops: bool,
     sequence: u64,
     pub(crate) health: OrdMap<NetworkId, Health>,
-    touched: Touched,
+    pub(crate) touched: Touched,
 }
 
 impl State {
@@ -308,16 +311,6 @@ impl State {
         self.touched.keys.insert(Key::Endpoint(id));
         self.touched.endpoint(&changed);
         self.endpoints.insert(id, Arc::new(changed));
-    }
-
-    /// Has the next plan look at a container, its endpoints and their networks.
-    pub fn touch_endpoints_of(&mut self, id: ContainerId) {
-        let endpoints: Vec<Arc<Endpoint>> = self.endpoints_of(id).cloned().collect();
-        self.touched.containers.insert(id);
-        for endpoint in endpoints {
-            self.touched.endpoints.insert(endpoint.id);
-            self.touched.endpoint(&endpoint);
-        }
     }
 
     /// The endpoint that has this address. Subnets do not overlap, so there is

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use kleene_model::{ContainerId, Endpoint, EndpointId, LinkName, NetworkId};
 
+use crate::state::State;
 use crate::store::Key;
 
 /// The objects that a transaction has touched. No part of a state's value: a
@@ -24,6 +26,8 @@ pub struct Touched {
     pub cables: BTreeSet<LinkName>,
     /// Networks to be looked at, without being written.
     pub networks: BTreeSet<NetworkId>,
+    /// Whether what the policy holds of the host as a whole is to be looked at.
+    pub host: bool,
 }
 
 impl Touched {
@@ -38,5 +42,17 @@ impl Touched {
     #[must_use]
     pub fn one(key: Key) -> Self {
         Self { keys: BTreeSet::from([key]), ..Self::default() }
+    }
+}
+
+impl State {
+    /// Has the next plan look at a container, its endpoints and their networks.
+    pub fn touch_endpoints_of(&mut self, id: ContainerId) {
+        let endpoints: Vec<Arc<Endpoint>> = self.endpoints_of(id).cloned().collect();
+        self.touched.containers.insert(id);
+        for endpoint in endpoints {
+            self.touched.endpoints.insert(endpoint.id);
+            self.touched.endpoint(&endpoint);
+        }
     }
 }

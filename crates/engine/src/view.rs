@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kleene_model::api;
 use kleene_model::{
     Container, Driver, Dual, Endpoint, EndpointId, EndpointOptions, Execution, ExecutionState,
-    Gateway, Image, Listed, Nat, Network, PublishedPort, Refusal,
+    Gateway, Image, Listed, Nat, Network, NetworkId, PublishedPort, Refusal,
 };
 
 use crate::health::Health;
@@ -18,6 +18,14 @@ pub fn network_list(state: &State) -> Vec<api::Network> {
     let mut list: Vec<api::Network> = state.networks().map(|n| network(n)).collect();
     list.sort_by(|a, b| a.name.cmp(&b.name));
     list
+}
+
+/// The id of a network.
+///
+/// # Errors
+/// [`Refusal::NetworkNotFound`], [`Refusal::Ambiguous`].
+pub fn network_id(state: &State, ident: &str) -> Result<NetworkId, Refusal> {
+    lookup::network(state, ident).map(|network| network.id)
 }
 
 /// `GET /networks/{id}/inspect`
@@ -36,6 +44,7 @@ pub fn network_inspect(state: &State, ident: &str) -> Result<api::NetworkInspect
             .collect(),
         linked: found.linked.iter().map(|linked| linked.link.to_string()).collect(),
         health: health(state.health(found.id)),
+        counters: Vec::new(),
     })
 }
 

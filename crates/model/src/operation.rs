@@ -54,6 +54,10 @@ pub enum Operation {
     ContainerUnpublish,
     /// `POST /networks/explain` (ours)
     NetworkExplain,
+    /// `GET /networks/stats`, `GET /networks/{id}/stats` (ours)
+    NetworkStats,
+    /// `GET /networks/log_drops`, `POST /networks/log_drops` (ours)
+    LogDrops,
     /// `POST /networks/{id}/link/{interface}` (ours)
     NetworkLink,
     /// `POST /networks/{id}/unlink/{interface}` (ours)
@@ -98,6 +102,8 @@ impl Operation {
             | Self::ExecInspect
             | Self::ExecResize
             | Self::NetworkExplain
+            | Self::NetworkStats
+            | Self::LogDrops
             | Self::NetworkLink
             | Self::NetworkUnlink => match kind {
                 Kind::NotFound => 404,

@@ -6,6 +6,7 @@ mod explain;
 mod map;
 mod picture;
 mod show;
+mod stats;
 mod subnets;
 
 use clap::builder::NonEmptyStringValueParser;
@@ -16,6 +17,7 @@ pub(crate) use create::CreateNetworkArgs;
 pub(crate) use explain::ExplainArgs;
 pub(crate) use map::MapArgs;
 pub(crate) use show::{InspectNetworkArgs, LsNetworksArgs};
+pub(crate) use stats::{LogDropsArgs, StatsArgs};
 
 use crate::client::Client;
 use crate::completion;
@@ -42,6 +44,10 @@ pub(crate) enum NetworkCommand {
     Disconnect(Membership),
     /// Say whether a flow passes, by which rule, and what would change it
     Explain(ExplainArgs),
+    /// Show what the policy's rules have decided on, in packets and bytes
+    Stats(StatsArgs),
+    /// Have packets that the policy blocks written to the daemon's log, or no longer
+    LogDrops(LogDropsArgs),
     /// Link an interface of the host into a bridge network
     Link {
         #[command(flatten)]
@@ -149,6 +155,8 @@ pub(crate) async fn dispatch(
             Ok(0)
         }
         NetworkCommand::Explain(args) => explain::explain(ui, client, args).await,
+        NetworkCommand::Stats(args) => stats::stats(ui, client, args).await,
+        NetworkCommand::LogDrops(args) => stats::log_drops(ui, client, args).await,
         NetworkCommand::Link { args, force } => {
             client.network_link(&args.of.network, &args.interface, force).await?;
             Ok(0)

@@ -8,6 +8,7 @@ mod output;
 mod peer;
 mod refused;
 mod rest;
+mod stats;
 mod unsupported_socket;
 
 use std::sync::Arc;
@@ -41,12 +42,14 @@ pub(crate) struct App {
     pub(crate) attachments: Attachments,
     /// The websockets that are open: a graceful end waits for them.
     pub(crate) sockets: TaskTracker,
+    /// Why blocked packets cannot be told of, if they cannot.
+    pub(crate) deaf: Option<Arc<str>>,
     /// Set when the daemon ends.
     pub(crate) ending: CancellationToken,
 }
 
 /// The routes that are one request and one answer, and whose they are.
-fn operations() -> [(&'static str, Operation, MethodRouter<App>); 29] {
+fn operations() -> [(&'static str, Operation, MethodRouter<App>); 32] {
     use Operation as Op;
     [
         ("/containers/list", Op::ContainerList, get(rest::container_list)),
@@ -74,7 +77,10 @@ fn operations() -> [(&'static str, Operation, MethodRouter<App>); 29] {
         ("/networks/connect", Op::NetworkConnect, post(rest::network_connect)),
         ("/networks/explain", Op::NetworkExplain, post(rest::network_explain)),
         ("/networks/{id}", Op::NetworkRemove, delete(rest::network_remove)),
-        ("/networks/{id}/inspect", Op::NetworkInspect, get(rest::network_inspect)),
+        ("/networks/{id}/inspect", Op::NetworkInspect, get(stats::network_inspect)),
+        ("/networks/stats", Op::NetworkStats, get(stats::all_stats)),
+        ("/networks/{id}/stats", Op::NetworkStats, get(stats::network_stats)),
+        ("/networks/log_drops", Op::LogDrops, get(stats::log_drops).post(stats::set_log_drops)),
         (
             "/networks/{id}/disconnect/{container}",
             Op::NetworkDisconnect,
@@ -83,6 +89,18 @@ fn operations() -> [(&'static str, Operation, MethodRouter<App>); 29] {
         ("/networks/{id}/link/{interface}", Op::NetworkLink, post(rest::network_link)),
         ("/networks/{id}/unlink/{interface}", Op::NetworkUnlink, post(rest::network_unlink)),
     ]
+}
+
+/// What is measured, and nothing else: who reads it may do nothing.
+pub(crate) fn metrics_router(app: App) -> Router {
+    metrics_route(Router::new())
+        .fallback(not_found)
+        .layer(middleware::from_fn(guard))
+        .with_state(app)
+}
+
+fn metrics_route(router: Router<App>) -> Router<App> {
+    router.route("/metrics", get(stats::metrics))
 }
 
 /// Every route of the API.
@@ -100,7 +118,7 @@ pub(crate) fn router(app: App) -> Router {
         // 0.1.1 takes a trailing slash.
         router = router.route(path, methods.clone()).route(&format!("{path}/"), methods);
     }
-    router
+    metrics_route(router)
         .fallback(not_found)
         .method_not_allowed_fallback(not_found)
         .layer(DefaultBodyLimit::max(kleene_model::lenient::BODY_MAX))

@@ -16,19 +16,24 @@ use super::App;
 use super::extract::{Body, Path, Query};
 use super::refused::Refused;
 
-type Answer = Result<Response, Refused>;
+pub(super) type Answer = Result<Response, Refused>;
 pub(super) type Fields = HashMap<String, String>;
 
 /// Longest grace of a stop, in seconds: a day.
 const GRACE_MAX: u64 = 86_400;
 
 /// Ties refusals to their operation.
-fn of<T>(operation: Operation) -> impl Fn(Result<T, Refusal>) -> Result<T, Refused> {
+pub(super) fn of<T>(operation: Operation) -> impl Fn(Result<T, Refusal>) -> Result<T, Refused> {
     move |result| result.map_err(|refusal| Refused(operation, refusal))
 }
 
 /// Runs a command and answers as the document says.
-async fn run(app: &App, operation: Operation, done: StatusCode, command: Command) -> Answer {
+pub(super) async fn run(
+    app: &App,
+    operation: Operation,
+    done: StatusCode,
+    command: Command,
+) -> Answer {
     let outcome = of(operation)(app.core.command(command).await)?;
     Ok(match outcome {
         Outcome::Id(id) => (done, Json(IdResponse { id })).into_response(),
@@ -49,7 +54,7 @@ pub(super) fn flag(fields: &Fields, name: &str) -> Result<Option<bool>, Refusal>
     parsed.map_err(|why| Refusal::InvalidRequest { why: format!("{name}: {why}") })
 }
 
-fn required_flag(fields: &Fields, name: &str) -> Result<bool, Refusal> {
+pub(super) fn required_flag(fields: &Fields, name: &str) -> Result<bool, Refusal> {
     let missing = || Refusal::InvalidRequest { why: format!("Missing field: {name}") };
     flag(fields, name)?.ok_or_else(missing)
 }
@@ -222,10 +227,6 @@ pub(super) async fn network_prune(State(app): State<App>) -> Answer {
 pub(super) async fn network_remove(State(app): State<App>, Path(network): Path<String>) -> Answer {
     let command = Command::NetworkRemove { network };
     run(&app, Operation::NetworkRemove, StatusCode::OK, command).await
-}
-
-pub(super) async fn network_inspect(State(app): State<App>, Path(network): Path<String>) -> Answer {
-    show(Operation::NetworkInspect, view::network_inspect(&app.core.snapshot(), &network))
 }
 
 pub(super) async fn network_connect(State(app): State<App>, Body(body): Body) -> Answer {

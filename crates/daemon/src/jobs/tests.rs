@@ -22,6 +22,8 @@ pub(crate) fn config(root: &Path) -> Config {
         log_format: LogFormat::Text,
         instance: InstanceName::parse("unit").unwrap(),
         socket_group: None,
+        metrics: Vec::new(),
+        log_drops: false,
     }
 }
 

@@ -107,6 +107,9 @@ pub struct NetworkInspect {
     /// How it does in the kernel (ours).
     #[serde(default)]
     pub health: NetworkHealth,
+    /// What its rules have decided on (ours).
+    #[serde(default)]
+    pub counters: Vec<RuleCount>,
 }
 
 /// How a network does in the kernel (ours).
@@ -174,6 +177,30 @@ pub struct EndPoint {
     /// The same for IPv6 (ours).
     #[serde(default)]
     pub default_route6: bool,
+}
+
+/// What a rule of the policy has decided on (ours): a row of `GET /networks/stats`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RuleCount {
+    /// The network's name; empty for what concerns the host as a whole, such as
+    /// spoofed sources.
+    pub network: String,
+    /// The rule: its number, and what it is about.
+    pub rule: String,
+    /// `passed`, `refused` or `dropped`.
+    pub verdict: String,
+    /// Packets since the rule was made: of a flow that passes its first one, of one
+    /// that does not all.
+    pub packets: u64,
+    /// What they were long, in bytes.
+    pub bytes: u64,
+}
+
+/// `GET /networks/log_drops` (ours)
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogDrops {
+    /// Whether packets that the policy blocks are written to the daemon's log.
+    pub on: bool,
 }
 
 /// `POST /networks/explain` (ours)

@@ -7,7 +7,7 @@ use kleene_engine::piece::Piece;
 use kleene_model::InstanceName;
 
 use super::error::NetError;
-use crate::linux::nft::Table;
+use crate::linux::nft::{Table, table_name};
 
 /// The tables of one daemon, made with their first element and removed with the
 /// last: a host without networks has none.
@@ -125,10 +125,4 @@ impl Rules {
 
 pub(super) fn boxed(error: crate::linux::nft::NftError) -> NetError {
     NetError::Rules(Box::new(error))
-}
-
-/// The name of a daemon's table: `kleene-INSTANCE`.
-#[must_use]
-pub(super) fn table_name(instance: &InstanceName) -> String {
-    format!("kleene-{instance}")
 }

@@ -12,6 +12,7 @@ use kleene_model::policy::NetworkRules;
 use kleene_model::{Family, MacAddress, Ports, Protocol, Subnet};
 
 use super::entry::{Entry, Held, Reader};
+use super::families::FAMILIES;
 use super::pieces::entries;
 use super::set::Set;
 
@@ -77,6 +78,8 @@ fn one(set: Set, entry: &Entry) -> Option<Option<Piece>> {
             let addr = addr(&mut key, v4)?;
             key.done(Piece::Round { from, addr })
         }
+        // The others come with it.
+        Set::Logged if key.protocol()? == FAMILIES[0].number => key.done(Piece::LogDrops),
         Set::WireMacs => {
             let cable = key.name()?;
             let mac = MacAddress(key.mac()?);

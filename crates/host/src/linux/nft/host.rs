@@ -7,13 +7,12 @@
 
 use super::families::{FAMILIES, Version};
 use super::leave::leave;
-use super::network::REFUSE;
+use super::reason::{Block, Reason, blocks, ends as block_ends};
 use super::rule::Expression::{
-    And, Counter, Dispatch, Goto, Is, Lookup, Map, Meta as Load, Payload, Reads, Reject, Translate,
-    Verdict,
+    And, Dispatch, Goto, Is, Lookup, Map, Meta as Load, Payload, Reads, Translate, Verdict,
 };
 use super::rule::{
-    ACCEPT, Chain, Compare, DROP, End, Expression, Flow, Header, Hook, Meta, Register, Rule,
+    ACCEPT, Chain, Compare, End, Expression, Flow, Header, Hook, Meta, Register, Rule,
 };
 use super::set::Set;
 use super::translate::Manip;
@@ -47,14 +46,20 @@ pub(super) fn chains() -> Vec<Chain> {
         Chain::new(LEAD_OUT, Hook::translate(3, LEAD_PRIORITY)),
         Chain::new(LEAVE, Hook::translate(4, LEAVE_PRIORITY)),
         Chain::new(LEAD, None),
-        Chain::new(REFUSE, None),
+        Chain::new(Block::Refuse.chain(), None),
+        Chain::new(Block::Drop.chain(), None),
     ]
 }
 
 /// By their chains.
 pub(super) fn rules() -> Vec<Rule> {
-    [prerouting(), input(), output(), forward(), lead_in(), lead_out(), lead(), leave(), refuse()]
-        .concat()
+    let mut rules =
+        [prerouting(), input(), output(), forward(), lead_in(), lead_out(), lead(), leave()]
+            .concat();
+    for how in [Block::Refuse, Block::Drop] {
+        rules.extend(block_ends(how, Set::Logged));
+    }
+    rules
 }
 
 pub(super) fn rule(chain: &'static str, about: &'static str, expressions: Vec<Expression>) -> Rule {
@@ -74,9 +79,8 @@ fn comes_by(set: Set) -> Vec<Expression> {
     vec![Load(Meta::InName), has(set)]
 }
 
-fn drops(mut when: Vec<Expression>) -> Vec<Expression> {
-    when.extend([Counter, Verdict(DROP)]);
-    when
+fn drops(chain: &'static str, reason: Reason, when: Vec<Expression>) -> Rule {
+    blocks(chain, reason, Block::Drop, when)
 }
 
 fn ends(mut when: Vec<Expression>, verdict: Expression) -> Vec<Expression> {
@@ -124,29 +128,26 @@ fn neighbour_discovery(from: u8, to: u8) -> Vec<Expression> {
 
 fn prerouting() -> Vec<Rule> {
     let mut rules = Vec::new();
-    let spoof = "14, 15: a container has only its own addresses";
     for version in FAMILIES {
         let mut when = comes_by(Set::Cables);
         when.extend(version.is());
         when.extend(by_and_source(version, false));
-        rules.push(rule(PREROUTING, spoof, drops(when)));
+        rules.push(drops(PREROUTING, Reason::OwnAddresses, when));
     }
-    let other = "14: nobody else has a container's address";
     for version in FAMILIES {
         let mut when = version.is();
         when.push(version.load_source(Register::FIRST));
         when.push(has(version.addresses));
         when.extend(by_and_source(version, false));
-        rules.push(rule(PREROUTING, other, drops(when)));
+        rules.push(drops(PREROUTING, Reason::OthersAddress, when));
     }
     // A bridge lets 127.0.0.1 through for what the host itself sends.
-    let loopback = "127.0.0.0/8 is the host's own";
     for set in [Set::Cables, Set::Links] {
         let mut when = comes_by(set);
         when.extend(FAMILIES[0].is());
         when.push(first_byte(FAMILIES[0].destination));
         when.push(Is(Compare::Equal, 127));
-        rules.push(rule(PREROUTING, loopback, drops(when)));
+        rules.push(drops(PREROUTING, Reason::Loopback, when));
     }
     rules
 }
@@ -167,9 +168,8 @@ fn by_and_source(version: Version, may: bool) -> [Expression; 3] {
 fn input() -> Vec<Rule> {
     let discovery = ends(neighbour_discovery(133, 137), Verdict(ACCEPT));
     let mut rules = vec![rule(INPUT, "neighbour discovery passes", discovery)];
-    let guard = "16: the host does not answer for a container";
     for version in FAMILIES {
-        rules.push(rule(INPUT, guard, drops(version.to_container())));
+        rules.push(drops(INPUT, Reason::NotForContainer, version.to_container()));
     }
     rules.push(rule(INPUT, "what was let through goes on", ends(goes_on(), Verdict(ACCEPT))));
     let by = vec![Load(Meta::InName), Dispatch { map: Set::HostLinks.name() }];
@@ -193,7 +193,6 @@ fn by_source(chain: &'static str, maps: [Set; 2]) -> Vec<Rule> {
 fn output() -> Vec<Rule> {
     const RELATED: u32 = 1 << 2;
     // Who is told that there is a shorter way would take it, past the policy.
-    let redirect = "the way through the host is the only one";
     let mut redirect4 = vec![Load(Meta::OutName), has(Set::Links)];
     redirect4.extend(FAMILIES[0].is());
     redirect4.extend([
@@ -205,8 +204,8 @@ fn output() -> Vec<Rule> {
     let mut redirect6 = vec![Load(Meta::OutName), has(Set::Links)];
     redirect6.extend(neighbour_discovery(137, 137));
     let mut rules = vec![
-        rule(OUTPUT, redirect, drops(redirect4)),
-        rule(OUTPUT, redirect, drops(redirect6)),
+        drops(OUTPUT, Reason::Redirect, redirect4),
+        drops(OUTPUT, Reason::Redirect, redirect6),
         rule(
             OUTPUT,
             "neighbour discovery passes",
@@ -219,12 +218,11 @@ fn output() -> Vec<Rule> {
             ends(flow(Flow::State, RELATED), Verdict(ACCEPT)),
         ),
     ];
-    let speak = "16: the host does not speak as a container";
     for version in FAMILIES {
         let mut when = version.is();
         when.push(version.load_source(Register::FIRST));
         when.push(has(version.addresses));
-        rules.push(rule(OUTPUT, speak, drops(when)));
+        rules.push(drops(OUTPUT, Reason::NotAsContainer, when));
     }
     rules
 }
@@ -246,15 +244,6 @@ fn forward() -> Vec<Rule> {
         rule(FORWARD, "the network that it goes to", when)
     }));
     rules
-}
-
-fn refuse() -> Vec<Rule> {
-    const TCP: u8 = 6;
-    let tcp = vec![Load(Meta::Protocol), Is(Compare::Equal, TCP), Reject { reset: true }];
-    vec![
-        rule(REFUSE, "who asks is told at once", tcp),
-        rule(REFUSE, "who asks is told at once", vec![Reject { reset: false }]),
-    ]
 }
 
 /// Matches what is not the host's own, at one end.

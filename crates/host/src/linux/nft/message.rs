@@ -103,6 +103,13 @@ impl Message {
         Self::list(family, told(kind), body)
     }
 
+    /// Asks for the rules of one chain.
+    pub(super) fn list_rules(family: u8, table: &str, chain: &str) -> Self {
+        let mut body = table_name(table);
+        body.text(RULE_CHAIN, chain);
+        Self::list(family, kind::NEW_RULE, body.finish())
+    }
+
     /// Asks for a set's elements.
     pub(super) fn list_elements(table: &str, set: Set) -> Self {
         Self::list(family_of(set), kind::NEW_ELEMENTS, table_and_set(table, set).finish())
@@ -177,6 +184,9 @@ pub(in crate::linux) fn write(
 pub(super) fn tells_of_table(kind: u16) -> bool {
     kind >> 8 == NFTABLES && kind & 0xff != kind::NEW_GENERATION
 }
+
+/// Where what is said of a rule has the name of its chain.
+const RULE_CHAIN: u16 = 2;
 
 fn told(kind: Kind) -> u16 {
     match kind {
@@ -285,7 +295,6 @@ fn admit(table: &str, rules: &NetworkRules) -> Vec<Message> {
 
 /// Deletes the chains of a network. Nothing may lead to them any more.
 fn dismiss(table: &str, rules: &NetworkRules) -> Vec<Message> {
-    const RULE_CHAIN: u16 = 2;
     let named = |attribute, chain: &Chain| {
         let mut writer = table_name(table);
         writer.text(attribute, &chain.name);

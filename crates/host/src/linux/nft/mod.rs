@@ -19,6 +19,8 @@
 
 pub(in crate::linux) mod attributes;
 mod contents;
+mod counters;
+mod drops;
 mod entry;
 mod families;
 mod host;
@@ -27,6 +29,7 @@ mod leave;
 pub(in crate::linux) mod message;
 mod network;
 mod pieces;
+mod reason;
 mod replies;
 mod rule;
 mod set;
@@ -42,8 +45,11 @@ use super::net::NetError;
 use super::net::wire::Frame;
 use attributes::{covers, values};
 use contents::Listed;
+pub use counters::{Count, Counted, Counters, Fate};
+pub use drops::{Blocked, Drops, Packet};
 use entry::read_comment;
 use kleene_engine::piece::Piece;
+use kleene_model::InstanceName;
 use kleene_model::policy::NetworkRules;
 use layout::{BRIDGE, INET, KINDS, Kind, Layout, TABLE};
 use message::{Message, Step};
@@ -116,6 +122,14 @@ impl Table {
             Ok(socket) => Ok(Self { name: name.to_owned(), socket }),
             Err(source) => Err(failed(name, Failure { step: Step::Open, source })),
         }
+    }
+
+    /// That of a daemon: its name is made of the daemon's.
+    ///
+    /// # Errors
+    /// When the kernel gives no socket.
+    pub fn of(instance: &InstanceName) -> Result<Self, NftError> {
+        Self::open(&table_name(instance))
     }
 
     /// The port of its socket, which the kernel names with every change that was
@@ -371,6 +385,11 @@ fn is_whole(layout: Layout<'_>, kind: Kind, table: &str, mut listed: Vec<Vec<u8>
     listed.len() == ours.len() && listed.iter().zip(&ours).all(|(found, own)| covers(found, own))
 }
 
+/// The name of a daemon's tables.
+pub(super) fn table_name(instance: &InstanceName) -> String {
+    format!("kleene-{instance}")
+}
+
 fn is_name(name: &str) -> bool {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     name.len() <= 64
@@ -392,7 +411,8 @@ pub fn read_anything(bytes: &[u8]) -> usize {
     let told = listed.into_iter().filter(|(set, entries)| {
         contents::elements(&[], &Listed::from([(*set, entries.clone())])).is_some()
     });
-    let told = told.count();
+    let told = told.count() + counters::read([&bytes.to_vec()]).len();
+    let told = told + drops::read(bytes).len();
     let networks = networks_of("kleene", &[bytes.to_vec()]);
     let whole = |layout: Layout<'_>| {
         let kinds = KINDS.iter();

@@ -8,8 +8,9 @@ use kleene_model::{Dual, Family, LinkName, Nat, NetworkId, NetworkType, Subnet};
 
 use super::entry::{Field, key};
 use super::families::{FAMILIES, Version};
-use super::rule::Expression::{Counter, Goto, Lookup, Meta as Load, Reads, Verdict};
-use super::rule::{ACCEPT, Chain, Compare, DROP, Expression, Meta, Rule};
+use super::reason::{Block, Reason, blocks, passes};
+use super::rule::Expression::{Lookup, Meta as Load, Reads};
+use super::rule::{Chain, Compare, Expression, Meta, Rule};
 use super::set::Set;
 
 /// What a chain of a network is asked about.
@@ -24,7 +25,7 @@ pub(super) enum Direction {
 }
 
 impl Direction {
-    const ALL: [Self; 3] = [Self::From, Self::Host, Self::To];
+    pub(super) const ALL: [Self; 3] = [Self::From, Self::Host, Self::To];
 
     fn name(self) -> &'static str {
         match self {
@@ -40,8 +41,12 @@ pub(super) fn chain_name(direction: Direction, id: NetworkId) -> String {
     format!("{}_{id}", direction.name())
 }
 
-/// The chain that refuses, for all networks.
-pub(super) const REFUSE: &str = "refuse";
+/// The network whose chain has that name.
+pub(super) fn network_of(chain: &str) -> Option<NetworkId> {
+    let (direction, id) = chain.split_once('_')?;
+    let known = Direction::ALL.iter().any(|known| known.name() == direction);
+    NetworkId::parse(id).ok().filter(|_| known)
+}
 
 /// What is set down in the comment of a network's chain.
 pub(super) fn describe(rules: &NetworkRules) -> String {
@@ -116,21 +121,19 @@ struct Text<'a> {
     rules: &'a NetworkRules,
 }
 
-/// An expression list that ends with a count and a verdict.
-fn ends(mut when: Vec<Expression>, verdict: Expression) -> Vec<Expression> {
-    when.push(Counter);
-    when.push(verdict);
-    when
-}
-
 impl Text<'_> {
-    fn rule(
+    fn passes(&self, direction: Direction, about: &'static str, when: Vec<Expression>) -> Rule {
+        passes(chain_name(direction, self.rules.id), about, when)
+    }
+
+    fn blocks(
         &self,
         direction: Direction,
-        about: &'static str,
-        expressions: Vec<Expression>,
+        reason: Reason,
+        how: Block,
+        when: Vec<Expression>,
     ) -> Rule {
-        Rule { chain: chain_name(direction, self.rules.id).into(), about, expressions }
+        blocks(chain_name(direction, self.rules.id), reason, how, when)
     }
 
     /// The families of its subnets.
@@ -160,63 +163,60 @@ impl Text<'_> {
     fn from(&self) -> Vec<Rule> {
         let mut rules = self.same();
         if self.rules.internal {
-            rules.push(self.going("13: internal", ends(Vec::new(), Goto(REFUSE))));
+            rules.push(self.refuses(Reason::Internal, Vec::new()));
             return rules;
         }
-        let other = "3: other network, published";
         for (version, _) in self.families() {
             for when in version.to_published() {
-                rules.push(self.going(other, ends(when, Verdict(ACCEPT))));
+                rules.push(self.lets_go("3: other network, published", when));
             }
         }
-        let blocked = "3: other network";
         for (version, _) in self.families() {
-            rules.push(self.going(blocked, ends(version.to_container(), Goto(REFUSE))));
+            rules.push(self.refuses(Reason::OtherNetwork, version.to_container()));
         }
         let linked = vec![Load(Meta::OutName), Lookup { set: Set::Links.name(), has: true }];
-        rules.push(self.going(blocked, ends(linked, Goto(REFUSE))));
+        rules.push(self.refuses(Reason::OtherNetwork, linked));
         rules.extend(self.outside());
         rules
     }
 
-    fn going(&self, about: &'static str, expressions: Vec<Expression>) -> Rule {
-        self.rule(Direction::From, about, expressions)
+    fn lets_go(&self, about: &'static str, when: Vec<Expression>) -> Rule {
+        self.passes(Direction::From, about, when)
+    }
+
+    fn refuses(&self, reason: Reason, when: Vec<Expression>) -> Rule {
+        self.blocks(Direction::From, reason, Block::Refuse, when)
     }
 
     /// Rule 2.
     fn same(&self) -> Vec<Rule> {
         let mut rules = Vec::new();
-        let (verdict, about) = match self.rules.icc {
-            true => (Verdict(ACCEPT), "2: same network"),
-            false => (Goto(REFUSE), "2: same network, no icc"),
+        let rule = |when| match self.rules.icc {
+            true => self.lets_go("2: same network", when),
+            false => self.refuses(Reason::SameNoIcc, when),
         };
         if !self.rules.icc {
             for (version, subnet) in self.families() {
                 for to in version.to_published() {
                     let mut when = version.destination_in(subnet);
                     when.extend(to);
-                    let about = "2: same network, published";
-                    rules.push(self.going(about, ends(when, Verdict(ACCEPT))));
+                    rules.push(self.lets_go("2: same network, published", when));
                 }
             }
         }
         if self.is_bridge() {
-            rules.push(self.going(about, ends(self.out_by_own(), verdict.clone())));
+            rules.push(rule(self.out_by_own()));
         }
         for (version, subnet) in self.families() {
-            let when = Self::to_own(version, subnet);
-            rules.push(self.going(about, ends(when, verdict.clone())));
+            rules.push(rule(Self::to_own(version, subnet)));
         }
         rules
     }
 
     /// Rules 4 to 6.
     fn outside(&self) -> Vec<Rule> {
-        let about = "5: outside, nat";
         let link = match &self.rules.nat {
-            Nat::None => {
-                return vec![self.going("6: outside", ends(Vec::new(), Verdict(ACCEPT)))];
-            }
+            Nat::None => return vec![self.lets_go("6: outside", Vec::new())],
             Nat::HostGateway => None,
             Nat::Interface(link) => Some(link),
         };
@@ -229,35 +229,34 @@ impl Text<'_> {
                 Some(link) => when.push(Reads(Compare::Equal, key(&[Field::Name(link)]))),
             }
             when.push(Lookup { set: version.ways.name(), has: true });
-            rules.push(self.going(about, ends(when, Verdict(ACCEPT))));
+            rules.push(self.lets_go("5: outside, nat", when));
         }
-        let blocked = "5: outside, not by the nat interface";
-        rules.push(self.going(blocked, ends(Vec::new(), Goto(REFUSE))));
+        rules.push(self.refuses(Reason::NotByNat, Vec::new()));
         rules
     }
 
     /// Rules 7 and 13.
     fn host(&self) -> Vec<Rule> {
-        let (about, verdict) = match self.rules.internal {
-            true => ("13: internal", Goto(REFUSE)),
-            false => ("7: to the host", Verdict(ACCEPT)),
-        };
-        vec![self.rule(Direction::Host, about, ends(Vec::new(), verdict))]
+        let to = Direction::Host;
+        vec![match self.rules.internal {
+            true => self.blocks(to, Reason::Internal, Block::Refuse, Vec::new()),
+            false => self.passes(to, "7: to the host", Vec::new()),
+        }]
     }
 
     /// Rules 9 to 11.
     fn to(&self) -> Vec<Rule> {
-        let rule = |about, expressions| self.rule(Direction::To, about, expressions);
+        let drops = |reason, when| self.blocks(Direction::To, reason, Block::Drop, when);
         let mut rules = Vec::new();
         for (version, _) in self.families() {
             for when in version.to_listed() {
-                rules.push(rule("10: published", ends(when, Verdict(ACCEPT))));
+                rules.push(self.passes(Direction::To, "10: published", when));
             }
             for when in version.to_published() {
-                rules.push(rule("11: published elsewhere", ends(when, Verdict(DROP))));
+                rules.push(drops(Reason::PublishedElsewhere, when));
             }
         }
-        rules.push(rule("9: not published", ends(Vec::new(), Verdict(DROP))));
+        rules.push(drops(Reason::NotPublished, Vec::new()));
         rules
     }
 }

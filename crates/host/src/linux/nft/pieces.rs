@@ -9,6 +9,8 @@ use kleene_model::policy::NetworkRules;
 use kleene_model::{Family, MacAddress, Nat, NetworkType, Ports, Protocol};
 
 use super::entry::{Entry, Field, Held, key};
+use super::families::FAMILIES;
+use super::layout::BRIDGE;
 use super::network::{Direction, chain_name};
 use super::set::Set;
 
@@ -76,6 +78,14 @@ fn entries_of(piece: &Piece) -> Vec<(Set, Entry)> {
         Piece::Round { from, addr } => {
             let set = of(Family::of(*addr), Set::Round4, Set::Round6);
             vec![(set, exact(&[Field::Addr(*from), Field::Addr(*addr)]))]
+        }
+        Piece::LogDrops => {
+            let told = |set, family| (set, exact(&[Field::Protocol(family)]));
+            vec![
+                told(Set::Logged, FAMILIES[0].number),
+                told(Set::Logged, FAMILIES[1].number),
+                told(Set::WireLogged, BRIDGE),
+            ]
         }
         Piece::Fallback { .. }
         | Piece::Steer { .. }

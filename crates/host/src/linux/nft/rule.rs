@@ -264,6 +264,18 @@ pub(super) enum Expression {
     },
     /// Counts packets and bytes.
     Counter,
+    /// Loads a number into the first register.
+    Number(u32),
+    /// Matches so many times in a second, and as many more at once.
+    Limit {
+        rate: u32,
+        burst: u32,
+    },
+    /// Tells who listens to the group of a packet: so many of its bytes.
+    Log {
+        group: u16,
+        length: u32,
+    },
     /// Ends the chain.
     Verdict(u32),
     /// Goes through another chain.
@@ -297,6 +309,20 @@ impl Expression {
                 value.into_iter().for_each(|value| w.number(5, value.number()));
             }),
             Self::Counter => expression(w, "counter", |_| {}),
+            Self::Number(number) => expression(w, "immediate", |w| {
+                w.number(1, Register::FIRST.number());
+                w.nest(2, |w| w.put(1, &number.to_ne_bytes()));
+            }),
+            Self::Limit { rate, burst } => expression(w, "limit", |w| {
+                w.put(1, &u64::from(rate).to_be_bytes());
+                // In seconds.
+                w.put(2, &1_u64.to_be_bytes());
+                w.number(3, burst);
+            }),
+            Self::Log { group, length } => expression(w, "log", |w| {
+                w.put(1, &group.to_be_bytes());
+                w.number(3, length);
+            }),
             Self::Verdict(code) => verdict(w, |w| w.number(1, code)),
             Self::Jump(chain) => verdict(w, |w| {
                 w.number(1, JUMP);

@@ -14,6 +14,8 @@ pub(super) enum Part {
     Mac,
     Protocol,
     Port,
+    /// A family as netfilter numbers them.
+    Nfproto,
 }
 
 impl Part {
@@ -21,6 +23,7 @@ impl Part {
     fn number(self) -> u32 {
         match self {
             Self::Name => 41,
+            Self::Nfproto => 2,
             Self::V4 => 7,
             Self::V6 => 8,
             Self::Mac => 9,
@@ -35,14 +38,14 @@ impl Part {
             Self::Name | Self::V6 => 16,
             Self::V4 => 4,
             Self::Mac => 6,
-            Self::Protocol => 1,
+            Self::Protocol | Self::Nfproto => 1,
             Self::Port => 2,
         }
     }
 
-    /// Byte orders: the host's for texts, the network's for all else.
+    /// Byte orders: the host's for texts and families, the network's for all else.
     fn order(self) -> u32 {
-        if self == Self::Name { 1 } else { 2 }
+        if matches!(self, Self::Name | Self::Nfproto) { 1 } else { 2 }
     }
 }
 
@@ -161,6 +164,7 @@ sets! {
     LeadUplinkRanges4 Host "lead_uplink_ranges4" [Protocol Port] Ranges [V4 Port ..] "several ports at once";
     LeadUplinkRanges6 Host "lead_uplink_ranges6" [Protocol Port] Ranges [V6 Port ..] "several ports at once";
     Links Host "links" [Name] Exact none "bridges of networks";
+    Logged Host "logged" [Nfproto] Exact none "whose blocked packets are told";
     Nat4 Host "nat4" [Name] Exact [V4] "the source of what leaves by an interface";
     Nat6 Host "nat6" [Name] Exact [V6] "the source of what leaves by an interface";
     Near4 Host "near4" [V4] Ranges [V4] "the host towards its containers";
@@ -197,6 +201,7 @@ sets! {
     WireAddresses4 Wire "addresses4" [V4] Exact none "addresses of containers on cables";
     WireAddresses6 Wire "addresses6" [V6] Exact none "addresses of containers on cables";
     WireCables Wire "cables" [Name] Exact none "cables of containers";
+    WireLogged Wire "logged" [Nfproto] Exact none "whose blocked packets are told";
     WireMacs Wire "macs" [Name Mac] Exact none "who may speak on which cable";
     WireSources4 Wire "sources4" [Name V4] Exact none "who may speak on which cable";
     WireSources6 Wire "sources6" [Name V6] Exact none "who may speak on which cable";

@@ -103,6 +103,17 @@ impl Socket {
         }
     }
 
+    /// Asks until nothing comes in between; the attributes of each answer.
+    pub(super) fn ask_until_quiet(&mut self, message: &Message) -> Result<Vec<Vec<u8>>, NetError> {
+        for _ in 1..TRIES {
+            match self.ask(message) {
+                Err(error) if is_disturbed(&error) => {}
+                outcome => return outcome,
+            }
+        }
+        self.ask(message)
+    }
+
     /// Asks; the attributes of each answer.
     pub(super) fn ask(&mut self, message: &Message) -> Result<Vec<Vec<u8>>, NetError> {
         self.sequence = self.sequence.wrapping_add(1);

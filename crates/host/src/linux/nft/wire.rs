@@ -4,8 +4,9 @@
 //! What is bridged from one port to another passes no other filter, and what
 //! ARP and neighbour discovery say is never a packet's source.
 
-use super::rule::Expression::{Counter, Is, Lookup, Meta as Load, Payload, Reads, Verdict};
-use super::rule::{ACCEPT, Chain, Compare, DROP, Expression, Header, Hook, Meta, Register, Rule};
+use super::reason::{Block, Reason, blocks, ends};
+use super::rule::Expression::{Is, Lookup, Meta as Load, Payload, Reads, Verdict};
+use super::rule::{ACCEPT, Chain, Compare, Expression, Header, Hook, Meta, Register, Rule};
 use super::set::Set;
 
 const CHECK: &str = "check";
@@ -13,7 +14,7 @@ const CHECK: &str = "check";
 const FIRST: i32 = -300;
 
 pub(super) fn chains() -> Vec<Chain> {
-    vec![Chain::new(CHECK, Hook::filter(0, FIRST))]
+    vec![Chain::new(CHECK, Hook::filter(0, FIRST)), Chain::new(Block::Drop.chain(), None)]
 }
 
 const IPV4: [u8; 2] = [0x08, 0x00];
@@ -63,42 +64,42 @@ fn on_cable(place: Place, set: Set, has: bool) -> Vec<Expression> {
     vec![Load(Meta::InName), load(place, Register::SECOND), lookup]
 }
 
-fn rule(about: &'static str, parts: &[Vec<Expression>], verdict: u32) -> Rule {
+fn lets(about: &'static str, parts: &[Vec<Expression>]) -> Rule {
     let mut expressions = parts.concat();
-    if verdict == DROP {
-        expressions.push(Counter);
-    }
-    expressions.push(Verdict(verdict));
+    expressions.push(Verdict(ACCEPT));
     Rule { chain: CHECK.into(), about, expressions }
+}
+
+fn drops(reason: Reason, parts: &[Vec<Expression>]) -> Rule {
+    blocks(CHECK, reason, Block::Drop, parts.concat())
 }
 
 pub(super) fn rules() -> Vec<Rule> {
     let other = || vec![Load(Meta::InName), Lookup { set: Set::WireCables.name(), has: false }];
     let taken =
         |place, set: Set| vec![load(place, Register::FIRST), Lookup { set: set.name(), has: true }];
-    let claims = "14: nobody else has a container's address";
+    let claims = Reason::OthersAddress;
     let mac = on_cable(ETHER_SOURCE, Set::WireMacs, false);
     let mut rules = vec![
-        rule(claims, &[other(), holds(IPV4), taken(IPV4_SOURCE, Set::WireAddresses4)], DROP),
-        rule(claims, &[other(), holds(ARP), taken(ARP_ADDRESS, Set::WireAddresses4)], DROP),
-        rule(claims, &[other(), holds(IPV6), taken(IPV6_SOURCE, Set::WireAddresses6)], DROP),
-        rule(claims, &[other(), only(ADVERTISEMENT), taken(ND_TARGET, Set::WireAddresses6)], DROP),
-        rule("not a container's cable", &[other()], ACCEPT),
-        rule("14: its own MAC address only", &[mac], DROP),
-        rule(
+        drops(claims, &[other(), holds(IPV4), taken(IPV4_SOURCE, Set::WireAddresses4)]),
+        drops(claims, &[other(), holds(ARP), taken(ARP_ADDRESS, Set::WireAddresses4)]),
+        drops(claims, &[other(), holds(IPV6), taken(IPV6_SOURCE, Set::WireAddresses6)]),
+        drops(claims, &[other(), only(ADVERTISEMENT), taken(ND_TARGET, Set::WireAddresses6)]),
+        lets("not a container's cable", &[other()]),
+        drops(Reason::OwnMac, &[mac]),
+        lets(
             "14: its own addresses only",
             &[holds(IPV4), on_cable(IPV4_SOURCE, Set::WireSources4, true)],
-            ACCEPT,
         ),
     ];
     rules.extend(arp());
     rules.extend(discovery());
-    rules.push(rule(
+    rules.push(lets(
         "14: its own addresses only",
         &[holds(IPV6), on_cable(IPV6_SOURCE, Set::WireSources6, true)],
-        ACCEPT,
     ));
-    rules.push(rule("14: nothing else", &[], DROP));
+    rules.push(drops(Reason::NothingElse, &[]));
+    rules.extend(ends(Block::Drop, Set::WireLogged));
     rules
 }
 
@@ -108,11 +109,10 @@ fn arp() -> Vec<Rule> {
     let own_mac = on_cable(ARP_MAC, Set::WireMacs, true);
     let own = on_cable(ARP_ADDRESS, Set::WireSources4, true);
     vec![
-        rule("14: ARP tells of its own addresses", &[form.clone(), own_mac.clone(), own], ACCEPT),
-        rule(
+        lets("14: ARP tells of its own addresses", &[form.clone(), own_mac.clone(), own]),
+        lets(
             "14: ARP asks whether an address is free",
             &[form, own_mac, reads(ARP_ADDRESS, &[0; 4])],
-            ACCEPT,
         ),
     ]
 }
@@ -146,17 +146,16 @@ fn discovery() -> Vec<Rule> {
     let plain = reads(IPV6_LENGTH, &PLAIN);
     vec![
         // Behind other headers it would not be where it is looked for.
-        rule("14: neighbour discovery without extensions", &[of_kind(133, 137), hidden], DROP),
-        rule(
+        drops(Reason::Extensions, &[of_kind(133, 137), hidden]),
+        lets(
             "14: it asks whether its own address is free",
             &[solicitation.clone(), nobody, target.clone()],
-            ACCEPT,
         ),
-        rule(asks, &[solicitation.clone(), own.clone(), plain.clone()], ACCEPT),
-        rule(asks, &[solicitation, own.clone(), option(1)], ACCEPT),
-        rule(tells, &[advertisement.clone(), own.clone(), target.clone(), plain], ACCEPT),
-        rule(tells, &[advertisement, own.clone(), target, option(2)], ACCEPT),
-        rule("14: it looks for a router", &[only(133), own], ACCEPT),
-        rule("14: it is no router and knows no better way", &[of_kind(133, 137)], DROP),
+        lets(asks, &[solicitation.clone(), own.clone(), plain.clone()]),
+        lets(asks, &[solicitation, own.clone(), option(1)]),
+        lets(tells, &[advertisement.clone(), own.clone(), target.clone(), plain]),
+        lets(tells, &[advertisement, own.clone(), target, option(2)]),
+        lets("14: it looks for a router", &[only(133), own]),
+        drops(Reason::NoRouter, &[of_kind(133, 137)]),
     ]
 }
