@@ -2,9 +2,10 @@
 //! nothing is told twice.
 #![no_main]
 
-use kleene_host::linux::net::monitor::read_anything;
+use kleene_host::linux::net::{monitor, trial};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = read_anything(bytes);
+    let _ = monitor::read_anything(bytes);
+    let _ = trial::read_anything(bytes);
 });

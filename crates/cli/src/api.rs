@@ -182,6 +182,10 @@ impl Client {
         self.post("/networks/explain", flow).await
     }
 
+    pub(crate) async fn network_test(&self, flow: &ExplainConfig) -> Result<Bytes, ApiError> {
+        self.post("/networks/test", flow).await
+    }
+
     pub(crate) async fn network_stats(
         &self,
         network: Option<&str>,

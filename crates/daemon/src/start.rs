@@ -88,7 +88,7 @@ async fn run(
     let context = Context {
         config: Arc::clone(&config),
         core: core.clone(),
-        namespaces,
+        namespaces: namespaces.clone(),
         views: Views::start()?,
         attachments: attachments.clone(),
         programs,
@@ -102,6 +102,7 @@ async fn run(
     }
     let app = App {
         core,
+        namespaces,
         deaf: deaf.map(Arc::from),
         config: Arc::clone(&config),
         attachments,

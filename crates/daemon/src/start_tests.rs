@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed assumption fails the test")]
 
 use kleene_engine::{Command, Event};
+use kleene_host::linux::net::Namespaces;
 
 use super::*;
 use crate::core::tests::Rig;
@@ -13,6 +14,7 @@ async fn without_its_engine_the_daemon_ends() {
     let app = App {
         core: rig.core.clone(),
         config: Arc::new(config(root.path())),
+        namespaces: Namespaces::default(),
         attachments: Attachments::default(),
         sockets: TaskTracker::new(),
         deaf: None,

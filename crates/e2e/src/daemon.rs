@@ -46,6 +46,11 @@ impl World {
         self.start_configured()
     }
 
+    /// What the daemons of this world wrote so far.
+    pub fn kleened_log(&self) -> String {
+        self.read(LOG).unwrap_or_default()
+    }
+
     #[track_caller]
     fn start_configured(&self) -> Kleened<'_> {
         let kleened = built("kleened");
@@ -124,7 +129,7 @@ fn built(name: &str) -> OsString {
 impl<'a> Kleened<'a> {
     /// What it wrote so far, those before it in this world included.
     pub fn log(&self) -> String {
-        self.world.read(LOG).unwrap_or_default()
+        self.world.kleened_log()
     }
 
     /// Its process, as the test's namespace numbers it; `None` when gone.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use kleene_model::api;
 use kleene_model::{
-    Container, Driver, Dual, Endpoint, EndpointId, EndpointOptions, Execution, ExecutionState,
-    Gateway, Image, Listed, Nat, Network, NetworkId, PublishedPort, Refusal,
+    Container, ContainerId, Driver, Dual, Endpoint, EndpointId, EndpointOptions, Execution,
+    ExecutionState, Gateway, Image, Listed, Nat, Network, NetworkId, PublishedPort, Refusal,
 };
 
 use crate::health::Health;
@@ -18,6 +18,14 @@ pub fn network_list(state: &State) -> Vec<api::Network> {
     let mut list: Vec<api::Network> = state.networks().map(|n| network(n)).collect();
     list.sort_by(|a, b| a.name.cmp(&b.name));
     list
+}
+
+/// The id of a container.
+///
+/// # Errors
+/// [`Refusal::ContainerNotFound`], [`Refusal::Ambiguous`].
+pub fn container_id(state: &State, ident: &str) -> Result<ContainerId, Refusal> {
+    lookup::container(state, ident).map(|container| container.id)
 }
 
 /// The id of a network.

@@ -54,6 +54,8 @@ pub enum Operation {
     ContainerUnpublish,
     /// `POST /networks/explain` (ours)
     NetworkExplain,
+    /// `POST /networks/test` (ours)
+    NetworkTest,
     /// `GET /networks/stats`, `GET /networks/{id}/stats` (ours)
     NetworkStats,
     /// `GET /networks/log_drops`, `POST /networks/log_drops` (ours)
@@ -102,6 +104,7 @@ impl Operation {
             | Self::ExecInspect
             | Self::ExecResize
             | Self::NetworkExplain
+            | Self::NetworkTest
             | Self::NetworkStats
             | Self::LogDrops
             | Self::NetworkLink

@@ -3,13 +3,13 @@
 use std::str::FromStr;
 
 use clap::builder::NonEmptyStringValueParser;
-use kleene_model::api::{ExplainConfig, Explanation};
+use kleene_model::api::{ExplainConfig, Explanation, FlowTest};
 
 use crate::client::{Client, parse};
-use crate::details;
 use crate::failure::Failure;
 use crate::output::{self, Format};
 use crate::ui::Ui;
+use crate::{details, table};
 
 /// `network explain`
 #[derive(Debug, Clone, clap::Args)]
@@ -62,6 +62,55 @@ impl FromStr for Target {
         }
         Ok(Self { name, port, protocol })
     }
+}
+
+/// `network test`
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct TestArgs {
+    /// A container that runs, an address of one, or host
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    from: String,
+    /// A container, an address, host, or outside, with a port: TO:PORT[/tcp|udp]
+    to: Target,
+    /// How it is shown
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+/// Fails where packets and policy do not agree.
+pub(super) async fn test(ui: &mut Ui, client: &Client, args: TestArgs) -> Result<u8, Failure> {
+    let Target { name: to, port, protocol } = args.to;
+    let flow = ExplainConfig { from: args.from, to, port, protocol };
+    let text = client.network_test(&flow).await?;
+    let results: Vec<FlowTest> = parse(&text)?;
+    let disagree = results.iter().any(|result| result.agrees == Some(false));
+    match args.output {
+        Format::Json => output::print_json(ui, &text)?,
+        Format::Yaml => output::print_yaml(ui, &text)?,
+        Format::Table => {
+            let rows = results.into_iter().map(tested).collect();
+            for line in table::lines(&TESTED, rows) {
+                ui.data(&line)?;
+            }
+            if disagree {
+                ui.data("")?;
+                ui.data("Something else than the policy decided: klee network explain")?;
+            }
+        }
+    }
+    Ok(u8::from(disagree))
+}
+
+const TESTED: [&str; 7] = ["FAMILY", "FROM", "TO", "POLICY", "RULE", "PACKET", "AGREE"];
+
+fn tested(FlowTest { explained, packet, agrees }: FlowTest) -> Vec<String> {
+    let Explanation { family, source, destination, verdict, rule, why, .. } = explained;
+    let agrees = match agrees {
+        Some(true) => "yes",
+        Some(false) => "NO",
+        None => "unknown",
+    };
+    vec![family, source, destination, verdict, format!("{rule}: {why}"), packet, agrees.to_owned()]
 }
 
 pub(super) async fn explain(

@@ -14,7 +14,7 @@ use clap_complete::engine::ArgValueCompleter;
 use kleene_model::api::{AUTO, EndPointConfig};
 
 pub(crate) use create::CreateNetworkArgs;
-pub(crate) use explain::ExplainArgs;
+pub(crate) use explain::{ExplainArgs, TestArgs};
 pub(crate) use map::MapArgs;
 pub(crate) use show::{InspectNetworkArgs, LsNetworksArgs};
 pub(crate) use stats::{LogDropsArgs, StatsArgs};
@@ -44,6 +44,8 @@ pub(crate) enum NetworkCommand {
     Disconnect(Membership),
     /// Say whether a flow passes, by which rule, and what would change it
     Explain(ExplainArgs),
+    /// Send a flow, and say whether it does what the policy says
+    Test(TestArgs),
     /// Show what the policy's rules have decided on, in packets and bytes
     Stats(StatsArgs),
     /// Have packets that the policy blocks written to the daemon's log, or no longer
@@ -155,6 +157,7 @@ pub(crate) async fn dispatch(
             Ok(0)
         }
         NetworkCommand::Explain(args) => explain::explain(ui, client, args).await,
+        NetworkCommand::Test(args) => explain::test(ui, client, args).await,
         NetworkCommand::Stats(args) => stats::stats(ui, client, args).await,
         NetworkCommand::LogDrops(args) => stats::log_drops(ui, client, args).await,
         NetworkCommand::Link { args, force } => {

@@ -9,6 +9,7 @@ mod peer;
 mod refused;
 mod rest;
 mod stats;
+mod trial;
 mod unsupported_socket;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Extension, Router};
+use kleene_host::linux::net::Namespaces;
 use kleene_model::Operation;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -38,6 +40,8 @@ pub(crate) struct App {
     pub(crate) core: Core,
     /// The configuration.
     pub(crate) config: Arc<Config>,
+    /// The network namespaces of containers.
+    pub(crate) namespaces: Namespaces,
     /// The clients that wait for output.
     pub(crate) attachments: Attachments,
     /// The websockets that are open: a graceful end waits for them.
@@ -49,7 +53,7 @@ pub(crate) struct App {
 }
 
 /// The routes that are one request and one answer, and whose they are.
-fn operations() -> [(&'static str, Operation, MethodRouter<App>); 32] {
+fn operations() -> [(&'static str, Operation, MethodRouter<App>); 33] {
     use Operation as Op;
     [
         ("/containers/list", Op::ContainerList, get(rest::container_list)),
@@ -76,6 +80,7 @@ fn operations() -> [(&'static str, Operation, MethodRouter<App>); 32] {
         ("/networks/prune", Op::NetworkPrune, post(rest::network_prune)),
         ("/networks/connect", Op::NetworkConnect, post(rest::network_connect)),
         ("/networks/explain", Op::NetworkExplain, post(rest::network_explain)),
+        ("/networks/test", Op::NetworkTest, post(trial::network_test)),
         ("/networks/{id}", Op::NetworkRemove, delete(rest::network_remove)),
         ("/networks/{id}/inspect", Op::NetworkInspect, get(stats::network_inspect)),
         ("/networks/stats", Op::NetworkStats, get(stats::all_stats)),

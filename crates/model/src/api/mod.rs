@@ -218,8 +218,21 @@ pub struct ExplainConfig {
     pub protocol: Option<String>,
 }
 
-/// What becomes of a flow in one family (ours).
+/// What the policy says of a flow, and what became of one that was sent (ours): a row
+/// of `POST /networks/test`, whose body is that of `explain` with a port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowTest {
+    /// What the policy says.
+    #[serde(flatten)]
+    pub explained: Explanation,
+    /// What became of the packet.
+    pub packet: String,
+    /// Whether that is what the policy says; null where it cannot be known.
+    pub agrees: Option<bool>,
+}
+
+/// What becomes of a flow in one family (ours).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
     /// `IPv4` or `IPv6`.
     pub family: String,

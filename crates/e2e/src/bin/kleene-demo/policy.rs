@@ -126,4 +126,20 @@ fn published(world: &World, stage: &mut Stage) {
         assert!(refused.contains("refused") && refused.contains("klee publish till"), "{refused}");
         explain("vault", "outside").ok().says("13: ");
     });
+    stage.claim("policy", "a real packet, and whether it does what the policy says", || {
+        let test = |from, to| world.klee(["network", "test", from, to]);
+        test("till", "shop:80").ok().says("passed, and was answered").says("yes");
+        test("shop", "till:80").ok().says("refused on its way").says("yes");
+    });
+    stage.claim("policy", "what was decided is counted, and told in the log on demand", || {
+        world.klee(["network", "stats"]).ok().says("2: same network, no icc");
+        world.klee(["network", "log-drops", "on"]).ok();
+        world.klee(["network", "test", "shop", "till:80"]).ok();
+        world.wait_until(LIMIT, "the line in the log", || {
+            world.kleened_log().lines().any(|line| {
+                line.contains("a packet was blocked") && line.contains("container=\"shop\"")
+            })
+        });
+        world.klee(["network", "log-drops", "off"]).ok();
+    });
 }

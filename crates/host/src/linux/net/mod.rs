@@ -34,6 +34,7 @@ pub(in crate::linux) mod settings;
 pub(in crate::linux) mod socket;
 mod standing;
 mod sweep;
+pub mod trial;
 pub(in crate::linux) mod wire;
 
 use std::collections::{BTreeSet, HashMap};

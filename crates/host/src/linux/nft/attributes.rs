@@ -87,7 +87,7 @@ pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = Attribute<'_>> {
 }
 
 /// The values of all attributes of one kind.
-pub(super) fn values(bytes: &[u8], kind: u16) -> impl Iterator<Item = &[u8]> {
+pub(in crate::linux) fn values(bytes: &[u8], kind: u16) -> impl Iterator<Item = &[u8]> {
     attributes(bytes).filter(move |found| found.kind == kind).map(|found| found.value)
 }
 
