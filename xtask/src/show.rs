@@ -34,8 +34,10 @@ pub(crate) fn bench(args: &[String]) -> Result<()> {
     if let Some(unknown) = options.iter().find(|o| !["--install-peers", "--quick"].contains(o)) {
         bail!("unknown option {unknown}");
     }
-    if wanted.is_empty() || wanted.iter().any(|what| !["run", "net", "ipnet"].contains(what)) {
-        bail!("what is to be measured: run, net, ipnet?");
+    if wanted.is_empty()
+        || wanted.iter().any(|what| !["run", "net", "ipnet", "policy"].contains(what))
+    {
+        bail!("what is to be measured: run, net, ipnet, policy?");
     }
     install::for_tests()?;
     if options.contains(&"--install-peers") {
@@ -46,11 +48,11 @@ pub(crate) fn bench(args: &[String]) -> Result<()> {
     let numbers = target()?.join("bench");
     std::fs::create_dir_all(&numbers).with_context(|| format!("make {}", numbers.display()))?;
     for what in &wanted {
-        let measure = |name: &str, rounds: [&str; 2], containers: Option<[&str; 2]>| {
+        let measure = |name: &str, rounds: [&str; 2], size: Option<(&str, [&str; 2])>| {
             let mut command = program("release", "kleene-bench");
             command.arg(name).arg("--json").arg(numbers.join(name).with_extension("json"));
             command.args(["--rounds", rounds[usize::from(quick)]]);
-            command.args(containers.iter().flat_map(|c| ["--containers", c[usize::from(quick)]]));
+            command.args(size.iter().flat_map(|(what, size)| [what, size[usize::from(quick)]]));
             sh::run(&mut command)
         };
         match *what {
@@ -59,10 +61,11 @@ pub(crate) fn bench(args: &[String]) -> Result<()> {
                 attach("vnet", &numbers.join("attach-net.json"), quick)?;
                 measure("net", ["9", "1"], None)?;
             }
+            "policy" => measure("policy", ["9", "1"], Some(("--ports", ["40000", "2000"])))?,
             _ => {
                 attach("ipnet", &numbers.join("attach-ipnet.json"), quick)?;
                 measure("ipnet", ["9", "1"], None)?;
-                measure("scale", ["1", "1"], Some(["1000", "20"]))?;
+                measure("scale", ["1", "1"], Some(("--containers", ["1000", "20"])))?;
             }
         }
     }

@@ -5,9 +5,12 @@
 
 mod figures;
 mod memory;
+mod moved;
 mod page;
 mod peers;
 mod plot;
+mod policy;
+mod policy_page;
 mod probe;
 mod run;
 mod run_report;
@@ -20,6 +23,8 @@ use std::process::ExitCode;
 struct Options {
     rounds: usize,
     containers: usize,
+    /// The most ports that are published.
+    ports: u16,
     json: Option<String>,
     only: String,
 }
@@ -44,20 +49,24 @@ fn dispatch(args: &[String]) -> Result<(), String> {
         "run" => run::bench(&options(rest)?),
         "net" => traffic::net(&options(rest)?),
         "ipnet" => traffic::ipnet(&options(rest)?),
+        "policy" => policy::bench(&options(rest)?),
         "scale" => scale::bench(&options(rest)?),
         _ => Err(format!("there is no benchmark {what}")),
     }
 }
 
 fn options(args: &[String]) -> Result<Options, String> {
-    let mut options = Options { rounds: 20, containers: 1000, json: None, only: String::new() };
+    let only = String::new();
+    let mut options = Options { rounds: 20, containers: 1000, ports: 40_000, json: None, only };
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {
         let value = rest.next().ok_or_else(|| format!("{arg} needs a value"))?;
-        let number = || value.parse().map_err(|_| format!("{arg} {value}?"));
+        let wrong = || format!("{arg} {value}?");
+        let number = || value.parse().map_err(|_| wrong());
         match arg.as_str() {
             "--rounds" => options.rounds = number()?,
             "--containers" => options.containers = number()?,
+            "--ports" => options.ports = value.parse().map_err(|_| wrong())?,
             "--json" => options.json = Some(value.clone()),
             "--only" => options.only.clone_from(value),
             _ => return Err(format!("unknown option {arg}")),

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::figures::median;
 use crate::plot::{self, Curve};
+use crate::policy_page;
 
 /// How many containers are drawn as one point.
 const WINDOW: usize = 20;
@@ -38,6 +39,8 @@ impl Page {
         self.traffic("ipnet", "Traffic: `ipnet` beside the loopback of the host")?;
         self.traffic("net", "Traffic: `vnet` beside a bare veth pair and bridge")?;
         self.scale()?;
+        let policy = policy_page::section(&self.numbers("policy")?);
+        self.say(&policy);
         self.run()?;
         Ok(self.text)
     }
@@ -203,11 +206,15 @@ impl Page {
                 within(&row["within"]),
             ));
         }
+        for row in numbers["left_out"].as_array().into_iter().flatten() {
+            let text = |key: &str| row[key].as_str().unwrap_or_default();
+            self.say(&format!("- left out: {}: {}", text("name"), text("why")));
+        }
         Ok(())
     }
 }
 
-fn float(value: &Value) -> f64 {
+pub(crate) fn float(value: &Value) -> f64 {
     value.as_f64().unwrap_or(f64::NAN)
 }
 
@@ -243,7 +250,7 @@ fn scale_rows(numbers: &Value) -> Vec<(&'static str, String, &'static str)> {
     ]
 }
 
-fn within(value: &Value) -> &'static str {
+pub(crate) fn within(value: &Value) -> &'static str {
     if value.as_bool() == Some(true) { "within" } else { "missed" }
 }
 
@@ -312,7 +319,7 @@ fn machine() -> String {
 const HEAD: &str = "\
 # Performance
 
-This page is written by `cargo xtask bench net ipnet run`; nothing in it is typed by hand.
+This page is written by `cargo xtask bench net ipnet policy run`; nothing in it is typed by hand.
 What counts are the ratios: both sides are measured in one run and in turns, in a
 throw-away host on one machine.
 ";

@@ -19,26 +19,31 @@ fn contestant(name: &'static str, ours: bool, argv: &[&str]) -> Contestant {
 
 /// The floor, and `klee` with each driver.
 pub(crate) fn ours(klee: &str) -> Vec<Contestant> {
-    let vnet = ["run", "--rm", "-l", "vnet", "-n", "web", "host-usr", "true"];
+    let vnet = ["run", "--rm", "-l", "vnet", "-n", "web"];
+    let with = |more: &[&'static str]| [&[klee][..], &vnet, more, &["host-usr", "true"]].concat();
     vec![
         contestant("true", true, &["true"]),
         contestant("klee --version", true, &[klee, "--version"]),
         contestant("klee network ls", true, &[klee, "network", "ls"]),
         contestant("klee, host", true, &[klee, "run", "--rm", "host-usr", "true"]),
-        contestant("klee, vnet", true, &[&[klee][..], &vnet].concat()),
+        contestant("klee, vnet", true, &with(&[])),
+        contestant("klee, vnet, a port", true, &with(&["-p", "8080:80"])),
     ]
 }
 
 /// The others, with the same root directory.
 pub(crate) fn theirs() -> Vec<Contestant> {
     let podman = ["podman", "--cgroup-manager=cgroupfs", "--events-backend=none", "run", "--rm"];
-    let with = |network: &'static str| [&podman[..], &[network, "--rootfs", ROOT, "true"]].concat();
+    let with =
+        |options: &[&'static str]| [&podman[..], options, &["--rootfs", ROOT, "true"]].concat();
+    let port = ["--network=bridge", "-p", "8080:80"];
     let lxc = ["lxc-execute", "-n", "bench", "-P", "/k/lxc", "-f", "/k/lxc.conf", "--", "true"];
     vec![
         contestant("runc, no network", false, &["runc", "run", "-b", "/k/runc", "bench"]),
         contestant("crun, no network", false, &["crun", "run", "-b", "/k/crun", "bench"]),
-        contestant("podman, host", false, &with("--network=host")),
-        contestant("podman, bridge", false, &with("--network=bridge")),
+        contestant("podman, host", false, &with(&["--network=host"])),
+        contestant("podman, bridge", false, &with(&["--network=bridge"])),
+        contestant("podman, bridge, a port", false, &with(&port)),
         contestant("lxc-execute, bridge", false, &lxc),
     ]
 }

@@ -8,14 +8,18 @@
 //!   the nanoseconds
 //! - `talk ADDRESS PORT`: asks and is answered over one connection until its
 //!   input ends, and prints how often and the longest wait in nanoseconds
+//! - `moved NAMESPACE ADDRESS PORT ROUTE`: makes ROUTE the default route, and prints
+//!   the nanoseconds until a client in NAMESPACE is served
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use crate::moved;
+
 const STREAM: u8 = b's';
-const ONCE: u8 = b'o';
+pub(crate) const ONCE: u8 = b'o';
 const TALK: u8 = b't';
 const CHUNK: usize = 128 * 1024;
 
@@ -29,6 +33,9 @@ pub(crate) fn probe(args: &[String]) -> Result<(), String> {
         }
         ["connect", address, port, limit] => {
             connect(socket(address, port)?, millis(limit)?).map_err(failed)
+        }
+        ["moved", namespace, address, port, route] => {
+            moved::moved(namespace, socket(address, port)?, route)
         }
         ["talk", address, port] => talk(socket(address, port)?).map_err(failed),
         _ => Err(format!("not a probe: {}", words.join(" "))),

@@ -32,7 +32,7 @@ pub(crate) fn time(command: &[String]) -> Result<(), String> {
 }
 
 /// One turn of one contestant, in nanoseconds.
-fn turn(world: &World, contestant: &Contestant) -> Result<Vec<u64>, String> {
+pub(crate) fn turn(world: &World, contestant: &Contestant) -> Result<Vec<u64>, String> {
     let me = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut argv = vec![me.display().to_string(), "time".to_owned()];
     argv.extend(contestant.argv.iter().cloned());
@@ -59,15 +59,16 @@ pub(crate) fn bench(options: &Options) -> Result<(), String> {
     }
     peers::prepare(&theirs)?;
 
-    let mut racing = Vec::new();
+    let (mut racing, mut left_out) = (Vec::new(), Vec::new());
     for contestant in contestants {
         let world = if contestant.ours { &ours } else { &theirs };
         // Warm, and a check that it works at all.
         match turn(world, &contestant) {
             Ok(_) => racing.push((world, contestant, Vec::new())),
             Err(why) => {
-                let why = why.lines().last().unwrap_or_default();
+                let why = why.lines().last().unwrap_or_default().to_owned();
                 println!("left out: {}: {why}", contestant.name);
+                left_out.push((contestant.name, why));
             }
         }
     }
@@ -79,5 +80,6 @@ pub(crate) fn bench(options: &Options) -> Result<(), String> {
     let timings = racing.into_iter().map(|(_, contestant, taken)| (contestant.name, taken));
     let timings = timings.collect();
     let memory = kleened.map(|_| memory::measure(&ours));
-    run_report::report(timings, memory.unwrap_or_default(), options.json.as_deref())
+    let memory = memory.unwrap_or_default();
+    run_report::report(timings, &left_out, memory, options.json.as_deref())
 }

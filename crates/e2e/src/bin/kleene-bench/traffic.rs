@@ -11,14 +11,14 @@ use crate::Options;
 use crate::figures::median;
 
 /// How long one measurement lasts, in milliseconds.
-const TURN: &str = "500";
-const PORT: &str = "7000";
+pub(crate) const TURN: &str = "500";
+pub(crate) const PORT: &str = "7000";
 /// Where containers find this program.
 const HERE: &str = "/bench/kleene-bench";
 
 /// Where a client runs.
 #[derive(Clone)]
-enum From {
+pub(crate) enum From {
     Host,
     Container(&'static str),
     /// A network namespace, by its path; no seccomp filter is in the way.
@@ -26,16 +26,21 @@ enum From {
 }
 
 /// One way through the kernel.
-struct Way {
-    name: &'static str,
-    from: From,
-    to: String,
+pub(crate) struct Way {
+    pub(crate) name: &'static str,
+    pub(crate) from: From,
+    pub(crate) to: String,
     /// What it is compared with, and the least ratio of streams and of
     /// connections per second.
     beside: Option<(&'static str, f64, f64)>,
 }
 
-fn way(name: &'static str, from: From, to: &str, beside: Option<(&'static str, f64, f64)>) -> Way {
+pub(crate) fn way(
+    name: &'static str,
+    from: From,
+    to: &str,
+    beside: Option<(&'static str, f64, f64)>,
+) -> Way {
     Way { name, from, to: to.to_owned(), beside }
 }
 
@@ -100,11 +105,7 @@ done";
     world.run(["sh", "-c", BARE]).ok();
     let bare = |name: &str| From::Namespace(format!("/run/netns/{name}"));
     let _bare = ["bare1", "bare2"].map(|name| serve(&world, &bare(name)));
-    let inspected = world.http("GET", "/containers/list", None);
-    let list = inspected.expect(200).json.as_array().cloned().unwrap_or_default();
-    let jid = list.iter().find(|one| one["name"] == "one").map(|one| one["jid"].to_string());
-    let jid = jid.ok_or("no container")?;
-    let (one, within) = (From::Container("one"), From::Namespace(format!("/proc/{jid}/ns/net")));
+    let (one, within) = (From::Container("one"), within(&world, "one")?);
     let ways = [
         way("host to bare veth", From::Host, "10.3.0.11", None),
         way("host to vnet", From::Host, "10.2.0.11", Some(("host to bare veth", 0.97, 0.97))),
@@ -121,17 +122,17 @@ done";
     race(&world, &ways, options)
 }
 
-fn open() -> Result<World, String> {
+pub(crate) fn open() -> Result<World, String> {
     World::open("bench").ok_or_else(|| "no throw-away host to measure in".to_owned())
 }
 
-fn this_program() -> Result<String, String> {
+pub(crate) fn this_program() -> Result<String, String> {
     let path = std::env::current_exe().map_err(|error| error.to_string())?;
     Ok(path.display().to_string())
 }
 
 /// Starts a server in a container of its own.
-fn container(world: &World, name: &'static str, network: &[&str]) -> Result<(), String> {
+pub(crate) fn container(world: &World, name: &'static str, network: &[&str]) -> Result<(), String> {
     let programs = target_dir().map_err(|error| error.chain())?;
     let mount = format!("{}:/bench:ro", programs.display());
     let run = [&["run", "-d", "--name", name, "-m", &mount][..], network].concat();
@@ -142,10 +143,18 @@ fn container(world: &World, name: &'static str, network: &[&str]) -> Result<(), 
     Ok(())
 }
 
-fn serve(world: &World, place: &From) -> Background {
+pub(crate) fn serve(world: &World, place: &From) -> Background {
     let server = world.spawn(command(place, &["serve", "::", PORT]));
     world.wait_until(Duration::from_secs(10), "a server", || server.stdout().contains("up"));
     server
+}
+
+/// The network namespace of a container, which outlives the daemon's answers.
+pub(crate) fn within(world: &World, name: &str) -> Result<From, String> {
+    let listed = world.http("GET", "/containers/list", None);
+    let list = listed.expect(200).json.as_array().cloned().unwrap_or_default();
+    let jid = list.iter().find(|one| one["name"] == name).map(|one| one["jid"].to_string());
+    Ok(From::Namespace(format!("/proc/{}/ns/net", jid.ok_or("no container")?)))
 }
 
 fn command(place: &From, words: &[&str]) -> Vec<String> {
@@ -163,7 +172,7 @@ fn command(place: &From, words: &[&str]) -> Vec<String> {
 }
 
 /// A number for each second.
-fn rate(world: &World, way: &Way, what: &str) -> Result<f64, String> {
+pub(crate) fn rate(world: &World, way: &Way, what: &str) -> Result<f64, String> {
     let argv = command(&way.from, &[what, &way.to, PORT, TURN]);
     let output = match way.from {
         From::Container(name) => {
@@ -172,11 +181,15 @@ fn rate(world: &World, way: &Way, what: &str) -> Result<f64, String> {
         }
         From::Host | From::Namespace(_) => world.run_with(&Run::new(argv)),
     };
-    let line = output.stdout();
+    per_second(&output.stdout()).ok_or_else(|| format!("{}: {what}: {output}", way.name))
+}
+
+/// What a probe counted, for each second; `None` where it did not come to its end.
+pub(crate) fn per_second(line: &str) -> Option<f64> {
     let mut numbers = line.split_whitespace().map(str::parse::<f64>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(count)), Some(Ok(nanos))) => Ok(count / (nanos / 1e9)),
-        _ => Err(format!("{}: {what}: {output}", way.name)),
+    match (numbers.next()?, numbers.next()?) {
+        (Ok(count), Ok(nanos)) => Some(count / (nanos / 1e9)),
+        _ => None,
     }
 }
 
