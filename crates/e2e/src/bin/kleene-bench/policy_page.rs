@@ -47,10 +47,11 @@ fn line(row: &Value) -> String {
         None => " | ".to_owned(),
     };
     let (what, measured) = (text_of(&row["what"]), number(&row["measured"], unit));
-    let (budget, kept) = (text_of(&row["budget"]), within(&row["within"]));
     // A limit that is no ratio has the number's unit.
     let unit = if row["beside"].is_null() { format!(" {unit}") } else { String::new() };
-    format!("| {what} | {measured} | {beside} | {budget}{unit}: {kept} |\n")
+    let budget = row["budget"].as_str();
+    let budget = budget.map(|limit| format!("{limit}{unit}: {}", within(&row["within"])));
+    format!("| {what} | {measured} | {beside} | {} |\n", budget.unwrap_or_default())
 }
 
 /// A number with its unit, in as many digits as it deserves.
@@ -89,8 +90,10 @@ const COSTS: &str = "\
 All published ports are single ones, no ranges, and those that are not asked are of other
 containers. Outside is a host behind the uplink. Without the policy means that the daemon
 was killed and its tables were deleted, so that neither they nor the tracking of
-connections is on the way; the containers are the same. What the route's move takes is
-from the request for it to the first answer by the new interface.
+connections is on the way; the containers are the same. What the tracking alone takes
+is measured beside it, with one rule in place of the policy: whatever knows an answer from
+a question pays it. What the route's move takes is from the request for it to the first
+answer by the new interface; before, whoever asks by that interface is refused.
 ";
 
 const SHAPES: &str = "\
@@ -125,6 +128,11 @@ mod tests {
             "ratio": null, "budget": "≤ 10", "within": false,
         });
         assert_eq!(line(&row), "| this | 12.3 ms |  |  | ≤ 10 ms: missed |\n");
+        let row = json!({
+            "what": "this", "unit": "1/s", "measured": 1.0, "beside": "that", "base": 2.0,
+            "ratio": 0.5, "budget": null, "within": null,
+        });
+        assert_eq!(line(&row), "| this | 1.00 1/s | 2.00 1/s, that | 0.50 |  |\n");
     }
 
     #[test]

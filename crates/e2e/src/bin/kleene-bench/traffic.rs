@@ -11,7 +11,7 @@ use crate::Options;
 use crate::figures::median;
 
 /// How long one measurement lasts, in milliseconds.
-pub(crate) const TURN: &str = "500";
+const TURN: &str = "500";
 pub(crate) const PORT: &str = "7000";
 /// Where containers find this program.
 const HERE: &str = "/bench/kleene-bench";
@@ -171,9 +171,9 @@ fn command(place: &From, words: &[&str]) -> Vec<String> {
     enter.into_iter().chain([program, "probe".to_owned()]).chain(words).collect()
 }
 
-/// A number for each second.
-pub(crate) fn rate(world: &World, way: &Way, what: &str) -> Result<f64, String> {
-    let argv = command(&way.from, &[what, &way.to, PORT, TURN]);
+/// A number for each second, of a measurement that lasts `turn` milliseconds.
+pub(crate) fn rate(world: &World, way: &Way, what: &str, turn: &str) -> Result<f64, String> {
+    let argv = command(&way.from, &[what, &way.to, PORT, turn]);
     let output = match way.from {
         From::Container(name) => {
             let exec = ["exec".to_owned(), name.to_owned()].into_iter().chain(argv);
@@ -199,8 +199,8 @@ fn race(world: &World, ways: &[Way], options: &Options) -> Result<(), String> {
     // The first round warms up.
     for round in 0..=options.rounds {
         for (way, (streams, connections)) in ways.iter().zip(&mut taken) {
-            let stream = rate(world, way, "stream")? * 8.0 / 1e9;
-            let connection = rate(world, way, "connect")?;
+            let stream = rate(world, way, "stream", TURN)? * 8.0 / 1e9;
+            let connection = rate(world, way, "connect", TURN)?;
             if round > 0 {
                 streams.push(stream);
                 connections.push(connection);

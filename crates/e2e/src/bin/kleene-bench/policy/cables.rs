@@ -2,62 +2,119 @@
 
 use std::time::Duration;
 
-use kleene_e2e::{Kleened, World};
+use kleene_e2e::{Kleened, Run, World};
 
 use super::Counts;
 use super::rows::{Budget, Row};
+use super::stage::{TURN, TURNS};
 use crate::Options;
 use crate::figures::median;
 use crate::traffic::{self, From, Way};
 
 /// The least share of what passes without the policy.
 const LEAST: f64 = 0.97;
+/// From where to where.
+const WAYS: usize = 4;
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// What is on the way of packets.
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    Policy,
+    Nothing,
+    /// The kernel's tracking of connections, which every policy with memory needs.
+    Tracking,
+}
+
+const SIDES: [Side; 3] = [Side::Policy, Side::Nothing, Side::Tracking];
+
+/// Tracks all connections, and decides nothing.
+const TRACKING: &str = "
+table inet tracking {
+    chain prerouting {
+        type filter hook prerouting priority filter
+        ct state established accept
+    }
+    chain output {
+        type filter hook output priority filter
+        ct state established accept
+    }
+}";
+
+/// What was measured on one way on one side.
+#[derive(Clone, Default)]
+struct Taken {
+    streams: Vec<f64>,
+    connections: Vec<f64>,
+}
 
 /// Both kinds of cable, from the host and from container to container.
 pub(super) fn bench(options: &Options, _: &Counts) -> Result<Vec<Row>, String> {
-    let worlds = [traffic::open()?, traffic::open()?];
-    let mut ways = Vec::new();
-    let mut daemons = Vec::new();
-    for world in &worlds {
-        daemons.push(fill(world)?);
+    let worlds = [traffic::open()?, traffic::open()?, traffic::open()?];
+    let (mut ways, mut taken) = (Vec::new(), Vec::new());
+    for (world, side) in worlds.iter().zip(SIDES) {
+        let mut kleened = fill(world)?;
         ways.push(ways_of(world)?);
+        taken.push(vec![Taken::default(); WAYS]);
+        if side != Side::Policy {
+            // Containers go on without it, and nobody mends what is deleted.
+            kleened.kill9();
+            disarm(world)?;
+        }
+        if side == Side::Tracking {
+            world.run_with(&Run::new(["nft", "-f", "-"]).stdin(TRACKING)).ok();
+        }
     }
-    // Containers go on without their daemon, and nobody mends what is deleted.
-    if let Some(daemon) = daemons.last_mut() {
-        daemon.kill9();
-    }
-    disarm(&worlds[1])?;
-    let mut taken = vec![[(Vec::new(), Vec::new()), (Vec::new(), Vec::new())]; ways[0].len()];
-    for round in 0..=options.rounds {
-        for (number, sides) in taken.iter_mut().enumerate() {
-            for ((world, ways), (streams, connections)) in worlds.iter().zip(&ways).zip(sides) {
-                let stream = traffic::rate(world, &ways[number], "stream")? * 8.0 / 1e9;
-                let connection = traffic::rate(world, &ways[number], "connect")?;
+    for round in 0..=options.rounds * TURNS {
+        for number in 0..WAYS {
+            for at in 0..SIDES.len() {
+                // Nobody is always the first.
+                let at = if round % 2 == 0 { at } else { SIDES.len() - 1 - at };
+                let (world, way) = (&worlds[at], &ways[at][number]);
+                let connections = traffic::rate(world, way, "connect", TURN)?;
+                let stream = match SIDES[at] {
+                    Side::Policy | Side::Nothing => {
+                        traffic::rate(world, way, "stream", TURN)? * 8.0 / 1e9
+                    }
+                    Side::Tracking => f64::NAN,
+                };
+                // The first round warms up.
                 if round > 0 {
-                    streams.push(stream);
-                    connections.push(connection);
+                    taken[at][number].streams.push(stream);
+                    taken[at][number].connections.push(connections);
                 }
             }
         }
     }
-    if tables(&worlds[0]).is_empty() || !tables(&worlds[1]).is_empty() {
-        return Err("the policy is not as it was when the measurement began".to_owned());
+    for (world, side) in worlds.iter().zip(SIDES) {
+        if tables(world).is_empty() == (side == Side::Policy) {
+            return Err("the policy is not as it was when the measurement began".to_owned());
+        }
     }
-    let rows = ways[0].iter().zip(&taken).flat_map(|(way, [with, without])| {
-        let row = |what: &str, unit, measured: &[f64], base: &[f64]| Row {
-            what: format!("{what}, {}", way.name),
-            unit,
-            measured: median(measured),
-            beside: Some(("without the policy".to_owned(), median(base))),
-            budget: Budget::AtLeast(LEAST),
-        };
-        [
-            row("one stream", "Gbit/s", &with.0, &without.0),
-            row("connections", "1/s", &with.1, &without.1),
-        ]
-    });
-    Ok(rows.collect())
+    let [policy, nothing, tracking] = &taken[..] else { return Ok(Vec::new()) };
+    let rows = ways[0].iter().zip(policy).zip(nothing).zip(tracking);
+    Ok(rows
+        .flat_map(|(((way, policy), nothing), tracking)| {
+            rows_of(way.name, policy, nothing, tracking)
+        })
+        .collect())
+}
+
+fn rows_of(way: &str, policy: &Taken, nothing: &Taken, tracking: &Taken) -> [Row; 3] {
+    let row = |what: String, unit, measured: &[f64], base: &[f64], budget| Row {
+        what,
+        unit,
+        measured: median(measured),
+        beside: Some(("without the policy".to_owned(), median(base))),
+        budget,
+    };
+    let least = Some(Budget::AtLeast(LEAST));
+    let (base, alone) = (&nothing.connections, "nothing but the tracking of connections");
+    [
+        row(format!("one stream, {way}"), "Gbit/s", &policy.streams, &nothing.streams, least),
+        row(format!("connections, {way}"), "1/s", &policy.connections, base, least),
+        row(format!("… with {alone}"), "1/s", &tracking.connections, base, None),
+    ]
 }
 
 /// Two containers of each driver, which serve.
@@ -81,9 +138,9 @@ fn fill(world: &World) -> Result<Kleened<'_>, String> {
 
 /// Clients are in namespaces of containers, without their filter of system calls, and
 /// without the daemon.
-fn ways_of(world: &World) -> Result<Vec<Way>, String> {
+fn ways_of(world: &World) -> Result<[Way; WAYS], String> {
     let way = |name, from, to| traffic::way(name, from, to, None);
-    Ok(vec![
+    Ok([
         way("host to ipnet", From::Host, "10.1.0.11"),
         way("ipnet to ipnet", traffic::within(world, "one")?, "10.1.0.12"),
         way("host to vnet", From::Host, "10.2.0.11"),

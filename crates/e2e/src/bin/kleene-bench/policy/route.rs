@@ -43,7 +43,7 @@ pub(super) fn bench(options: &Options, counts: &Counts) -> Result<Vec<Row>, Stri
         unit: "ms",
         measured: median(&times),
         beside: None,
-        budget: Budget::AtMost(10.0),
+        budget: Some(Budget::AtMost(10.0)),
     }])
 }
 

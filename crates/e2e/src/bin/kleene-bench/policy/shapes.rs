@@ -58,7 +58,7 @@ pub(super) fn bench(options: &Options, counts: &Counts) -> Result<Vec<Value>, St
         }
     }
     // The first round warms up.
-    for round in 0..=options.rounds {
+    for round in 0..=options.rounds * stage::TURNS {
         for host in &mut hosts {
             let rate = stage::connections(&host.world, last(host.ports)?)?;
             if round > 0 {

@@ -6,11 +6,16 @@ use std::time::Duration;
 
 use kleene_e2e::{Run, WORLD4, World};
 
-use crate::traffic::{self, PORT, TURN};
+use crate::traffic::{self, PORT};
 
 /// The first port that is published by containers that are only there. None of the
 /// host's own sockets is at it or behind it.
 pub(super) const FIRST: u16 = 20_000;
+/// How long one measurement of traffic lasts, in milliseconds, and how many there are of
+/// each side in a round: short and many, so that what else the machine does meets all sides
+/// alike.
+pub(super) const TURN: &str = "125";
+pub(super) const TURNS: usize = 4;
 /// How many of them one container publishes.
 const EACH: usize = 1000;
 /// Many ports take their time, and are not measured here.
