@@ -92,7 +92,9 @@ containers. Outside is a host behind the uplink. Without the policy means that t
 was killed and its tables were deleted, so that neither they nor the tracking of
 connections is on the way; the containers are the same. What the tracking alone takes
 is measured beside it, with one rule in place of the policy: whatever knows an answer from
-a question pays it. What the route's move takes is from the request for it to the first
+a question pays it. With `br_netfilter` means `net.bridge.bridge-nf-call-iptables=1`, as
+Docker and Kubernetes set it: what goes from port to port of a bridge passes the rules of
+IP, too; in all other lines it is 0. What the route's move takes is from the request for it to the first
 answer by the new interface; before, whoever asks by that interface is refused.
 ";
 

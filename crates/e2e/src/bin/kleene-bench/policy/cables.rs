@@ -6,15 +6,13 @@ use kleene_e2e::{Kleened, Run, World};
 
 use super::Counts;
 use super::rows::{Budget, Row};
-use super::stage::{TURN, TURNS};
+use super::stage::{FRAMES, TURN, TURNS, show_frames};
 use crate::Options;
 use crate::figures::median;
 use crate::traffic::{self, From, Way};
 
 /// The least share of what passes without the policy.
 const LEAST: f64 = 0.97;
-/// From where to where.
-const WAYS: usize = 4;
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// What is on the way of packets.
@@ -55,7 +53,7 @@ pub(super) fn bench(options: &Options, _: &Counts) -> Result<Vec<Row>, String> {
     for (world, side) in worlds.iter().zip(SIDES) {
         let mut kleened = fill(world)?;
         ways.push(ways_of(world)?);
-        taken.push(vec![Taken::default(); WAYS]);
+        taken.push(vec![Taken::default(); ways[0].len()]);
         if side != Side::Policy {
             // Containers go on without it, and nobody mends what is deleted.
             kleened.kill9();
@@ -66,11 +64,12 @@ pub(super) fn bench(options: &Options, _: &Counts) -> Result<Vec<Row>, String> {
         }
     }
     for round in 0..=options.rounds * TURNS {
-        for number in 0..WAYS {
+        for number in 0..ways[0].len() {
             for at in 0..SIDES.len() {
                 // Nobody is always the first.
                 let at = if round % 2 == 0 { at } else { SIDES.len() - 1 - at };
-                let (world, way) = (&worlds[at], &ways[at][number]);
+                let (world, (way, frames)) = (&worlds[at], &ways[at][number]);
+                show_frames(world, *frames)?;
                 let connections = traffic::rate(world, way, "connect", TURN)?;
                 let stream = match SIDES[at] {
                     Side::Policy | Side::Nothing => {
@@ -91,13 +90,10 @@ pub(super) fn bench(options: &Options, _: &Counts) -> Result<Vec<Row>, String> {
             return Err("the policy is not as it was when the measurement began".to_owned());
         }
     }
-    let [policy, nothing, tracking] = &taken[..] else { return Ok(Vec::new()) };
-    let rows = ways[0].iter().zip(policy).zip(nothing).zip(tracking);
-    Ok(rows
-        .flat_map(|(((way, policy), nothing), tracking)| {
-            rows_of(way.name, policy, nothing, tracking)
-        })
-        .collect())
+    let all = ways[0].iter().enumerate().flat_map(|(number, (way, _))| {
+        rows_of(way.name, &taken[0][number], &taken[1][number], &taken[2][number])
+    });
+    Ok(all.collect())
 }
 
 fn rows_of(way: &str, policy: &Taken, nothing: &Taken, tracking: &Taken) -> [Row; 3] {
@@ -137,15 +133,20 @@ fn fill(world: &World) -> Result<Kleened<'_>, String> {
 }
 
 /// Clients are in namespaces of containers, without their filter of system calls, and
-/// without the daemon.
-fn ways_of(world: &World) -> Result<[Way; WAYS], String> {
+/// without the daemon. With each way whether frames are shown to the rules of IP.
+fn ways_of(world: &World) -> Result<Vec<(Way, bool)>, String> {
     let way = |name, from, to| traffic::way(name, from, to, None);
-    Ok([
-        way("host to ipnet", From::Host, "10.1.0.11"),
-        way("ipnet to ipnet", traffic::within(world, "one")?, "10.1.0.12"),
-        way("host to vnet", From::Host, "10.2.0.11"),
-        way("vnet to vnet", traffic::within(world, "three")?, "10.2.0.12"),
-    ])
+    let three = traffic::within(world, "three")?;
+    let mut ways = vec![
+        (way("host to ipnet", From::Host, "10.1.0.11"), false),
+        (way("ipnet to ipnet", traffic::within(world, "one")?, "10.1.0.12"), false),
+        (way("host to vnet", From::Host, "10.2.0.11"), false),
+        (way("vnet to vnet", three.clone(), "10.2.0.12"), false),
+    ];
+    if world.sysctl(FRAMES).is_some() {
+        ways.push((way("vnet to vnet with br_netfilter", three, "10.2.0.12"), true));
+    }
+    Ok(ways)
 }
 
 /// Takes the policy away.

@@ -100,6 +100,7 @@ fn host(number: usize, shape: Shape, ports: u16) -> Result<Host, String> {
         }
         Shape::Netavark | Shape::Docker => {
             let world = traffic::open()?;
+            stage::show_frames(&world, false)?;
             world.run(["sh", "-c", BARE]).ok();
             let text = match shape {
                 Shape::Docker => rules::docker(FIRST, last(ports)?, PORT),

@@ -18,16 +18,34 @@ pub(super) const TURN: &str = "125";
 pub(super) const TURNS: usize = 4;
 /// How many of them one container publishes.
 const EACH: usize = 1000;
+/// Whether the kernel shows frames between ports of a bridge to the rules of IP, too: each
+/// host has one of its own, where the machine has the module `br_netfilter`.
+pub(super) const FRAMES: &str = "net.bridge.bridge-nf-call-iptables";
 /// Many ports take their time, and are not measured here.
 pub(super) const LIMIT: Duration = Duration::from_secs(120);
 
 /// A host with the daemon and a bridge network. The daemon goes on until the host ends.
 pub(super) fn host() -> Result<World, String> {
     let world = traffic::open()?;
+    show_frames(&world, false)?;
     drop(world.start_kleened("log_level: info\n"));
     let create = ["network", "create", "-t", "bridge", "--subnet", "10.2.0.0/16", "web"];
     world.klee(create).ok();
     Ok(world)
+}
+
+/// Sets it in a throw-away host.
+pub(super) fn show_frames(world: &World, shown: bool) -> Result<(), String> {
+    let wanted = if shown { "1" } else { "0" };
+    match world.sysctl(FRAMES) {
+        Some(value) if value != wanted => {
+            let path = format!("/proc/sys/{}", FRAMES.replace('.', "/"));
+            world.run(["sh", "-c", &format!("echo {wanted} >{path}")]).ok();
+        }
+        None if shown => return Err(format!("{FRAMES} is not there any more")),
+        _ => {}
+    }
+    Ok(())
 }
 
 /// Starts a container of the network `web`, with its command at the end.
