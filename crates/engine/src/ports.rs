@@ -1,6 +1,6 @@
 //! Which containers have published which ports of the host.
 
-use kleene_model::{Container, ContainerId, Family, Ports, Protocol};
+use kleene_model::{Container, ContainerId, Family, Ports, Protocol, PublishedPort};
 
 use crate::state::State;
 
@@ -69,20 +69,21 @@ impl State {
     ) -> Vec<Ports> {
         let Some(port) = container.ports.get(place) else { return Vec::new() };
         let (protocol, wanted) = (port.protocol, port.host);
-        let own = container.ports.iter().enumerate().take(place);
-        let own = own.filter(|(at, _)| self.held(container.id, *at).is_none());
-        let own = own.filter(|(_, port)| port.protocol == protocol);
-        let mut taken: Vec<Ports> = own.map(|(_, port)| port.host).collect();
+        // Of thousands, few are of the same port: nothing else is looked up.
+        let meets = |port: &PublishedPort| port.protocol == protocol && port.host.meets(wanted);
+        let held_by = |of: &Container, ports: usize| -> Vec<Ports> {
+            let ports = of.ports.iter().enumerate().take(ports);
+            let ports = ports.filter(|(at, port)| meets(port) && self.held(of.id, *at).is_none());
+            ports.map(|(_, port)| port.host).collect()
+        };
+        let mut taken = held_by(container, place);
         for id in self.publishers(protocol, wanted) {
             let Some(other) = self.container(id).filter(|other| other.id != container.id) else {
                 continue;
             };
             let earlier = other.sequence < container.sequence;
             if earlier && other.run.has_network() && self.target(id, family).is_some() {
-                let ports = other.ports.iter().enumerate();
-                let ports = ports.filter(|(at, _)| self.held(id, *at).is_none());
-                let ports = ports.filter(|(_, port)| port.protocol == protocol);
-                taken.extend(ports.map(|(_, port)| port.host));
+                taken.extend(held_by(other, other.ports.len()));
             }
         }
         let mut free = vec![wanted];

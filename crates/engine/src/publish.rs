@@ -30,14 +30,36 @@ impl<H: Host, S: Store> Engine<H, S> {
         let mut ports = Vec::new();
         for config in configs {
             let port = PublishedPort::parse(config)?;
-            self.permit_port(&port, None, &ports)?;
+            self.permit_beside(&port, None, &ports)?;
             ports.push(port);
         }
+        self.permit_free(&ports)?;
         Ok(ports)
     }
 
+    /// Whether programs of the host leave ports free. They are asked about all at
+    /// once: the kernel goes through all sockets for an answer.
+    fn permit_free(&mut self, ports: &[PublishedPort]) -> Result<(), Refusal> {
+        for protocol in Protocol::BOTH {
+            let of = || ports.iter().filter(|port| port.protocol == protocol);
+            let wanted: Vec<Ports> = of().map(|port| port.host).collect();
+            if wanted.is_empty() {
+                continue;
+            }
+            let listeners = self.host.listeners(protocol, &wanted);
+            let listeners = listeners.map_err(|err| host_refused(&err))?;
+            if let Some(Listener { port, holder, .. }) =
+                of().find_map(|port| self.holder(port, &listeners))
+            {
+                let (port, holder) = (*port, holder.clone());
+                return Err(Refusal::PortHeld { port, protocol, holder });
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a port may be published, beside others of the same container.
-    pub(crate) fn permit_port(
+    fn permit_beside(
         &mut self,
         port: &PublishedPort,
         own: Option<ContainerId>,
@@ -70,16 +92,7 @@ impl<H: Host, S: Store> Engine<H, S> {
                 return Err(taken(format!("container {}", other.name)));
             }
         }
-        let listeners = self.host.listeners(port.protocol, &[port.host]);
-        let listeners = listeners.map_err(|err| host_refused(&err))?;
-        match self.holder(port, &listeners) {
-            None => Ok(()),
-            Some(Listener { port: held, holder, .. }) => Err(Refusal::PortHeld {
-                port: *held,
-                protocol: port.protocol,
-                holder: holder.clone(),
-            }),
-        }
+        Ok(())
     }
 
     /// Publishes a port of a container; of a running one at once.
@@ -91,7 +104,8 @@ impl<H: Host, S: Store> Engine<H, S> {
         let container = Arc::clone(lookup::container(&self.state, ident)?);
         matrix::publish(container.driver)?;
         let port = PublishedPort::parse(config)?;
-        self.permit_port(&port, Some(container.id), &container.ports)?;
+        self.permit_beside(&port, Some(container.id), &container.ports)?;
+        self.permit_free(std::slice::from_ref(&port))?;
         if container.run.has_network() {
             let needs: Vec<_> =
                 self.state.endpoints_of(container.id).map(|e| (e.network, e.address)).collect();
@@ -137,12 +151,11 @@ impl<H: Host, S: Store> Engine<H, S> {
 
     /// Whether two publications want the same port of the same interface.
     fn meet(&self, one: &PublishedPort, other: &PublishedPort) -> bool {
-        let links = |on| self.links_of(on);
-        let common = match (&one.on, &other.on) {
+        let common = || match (&one.on, &other.on) {
             (Listed::Uplink, Listed::Uplink) => true,
-            (one, other) => !links(one).is_disjoint(&links(other)),
+            (one, other) => !self.links_of(one).is_disjoint(&self.links_of(other)),
         };
-        one.protocol == other.protocol && one.host.meets(other.host) && common
+        one.protocol == other.protocol && one.host.meets(other.host) && common()
     }
 
     /// The interfaces that a port is published on now.
