@@ -81,11 +81,24 @@ impl Core {
     /// # Errors
     /// The engine's refusal.
     pub(crate) async fn command(&self, command: Command) -> Result<Outcome, Refusal> {
-        let gone = || Refusal::Host { what: "the engine has stopped: restart kleened".to_owned() };
+        self.send(command)?.await.map_err(|_| gone())?
+    }
+
+    /// The same on a thread that may wait.
+    ///
+    /// # Errors
+    /// The engine's refusal.
+    pub(crate) fn ask(&self, command: Command) -> Result<Outcome, Refusal> {
+        self.send(command)?.blocking_recv().map_err(|_| gone())?
+    }
+
+    fn send(
+        &self,
+        command: Command,
+    ) -> Result<oneshot::Receiver<Result<Outcome, Refusal>>, Refusal> {
         let (answer, answered) = oneshot::channel();
         let sent = self.inbox.send(Message::Command(Box::new(command), answer));
-        sent.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+        sent.map(|()| answered).map_err(|_| gone())
     }
 
     /// Tells what has happened.
@@ -222,6 +235,10 @@ impl<H: Host, S: Store> Thread<H, S> {
             }
         }
     }
+}
+
+fn gone() -> Refusal {
+    Refusal::Host { what: "the engine has stopped: restart kleened".to_owned() }
 }
 
 fn now() -> String {

@@ -6,6 +6,7 @@ mod api;
 mod config;
 mod core;
 mod drops;
+mod firewall;
 mod follow;
 mod jobs;
 mod limits;

@@ -14,6 +14,7 @@ use kleene_engine::piece::Piece;
 use kleene_host::linux::cgroup::{CgroupName, Tree};
 use kleene_host::linux::doctor::{DoctorInput, Level, checks};
 use kleene_host::linux::net::{self, LinuxHost, Namespaces};
+use kleene_model::{Family, Subnet};
 use kleene_supervise::client;
 use kleene_supervise::proto::ToSupervisor;
 
@@ -47,11 +48,16 @@ pub(crate) fn doctor(config: &Config) -> Result<(), String> {
             Address::Tcp(_) => None,
         })
         .collect();
+    let first = |family| config.subnet_pools.subnets(family).next();
+    let subnets = Family::BOTH.into_iter().filter_map(first).map(Subnet::net);
+    let subnets: Vec<_> = subnets.collect();
     let findings = checks(&DoctorInput {
         root_dir: &config.root,
         programs_dir: own.parent().unwrap_or_else(|| Path::new("/")),
         sockets: &sockets,
         cgroup_parent: &config.cgroup(),
+        instance: &config.instance,
+        subnets: &subnets,
     });
     for finding in &findings {
         print(&format!("{:<5} {:<18} {}", finding.level.to_string(), finding.id, finding.what))?;

@@ -15,6 +15,7 @@ use crate::api::{self, App, Peer};
 use crate::config::{Address, Config};
 use crate::core::Core;
 use crate::drops;
+use crate::firewall::Firewalls;
 use crate::follow;
 use crate::jobs::{self, Attachments, Context, Programs};
 use crate::limits::Descriptors;
@@ -85,6 +86,7 @@ async fn run(
     })?;
     let monitor = monitor.recv().map_err(|_| "the engine ended while it started")?;
     follow::start(core.clone(), monitor)?;
+    let firewalls = Firewalls::start(core.clone(), config.instance.clone())?;
     let context = Context {
         config: Arc::clone(&config),
         core: core.clone(),
@@ -106,6 +108,7 @@ async fn run(
         deaf: deaf.map(Arc::from),
         config: Arc::clone(&config),
         attachments,
+        firewalls,
         sockets: TaskTracker::new(),
         ending: CancellationToken::new(),
     };

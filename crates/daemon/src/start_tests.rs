@@ -16,6 +16,7 @@ async fn without_its_engine_the_daemon_ends() {
         config: Arc::new(config(root.path())),
         namespaces: Namespaces::default(),
         attachments: Attachments::default(),
+        firewalls: Firewalls::default(),
         sockets: TaskTracker::new(),
         deaf: None,
         ending: CancellationToken::new(),

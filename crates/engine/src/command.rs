@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use kleene_model::api::{
-    ContainerConfig, EndPointConfig, ExecConfig, ExecStartConfig, ExplainConfig, Explanation,
-    NetworkConfig, PublishedPortConfig, UnpublishConfig, Window,
+    ContainerConfig, EndPointConfig, ExecConfig, ExecStartConfig, ExplainConfig, NetworkConfig,
+    PublishedPortConfig, UnpublishConfig, Window,
 };
 use kleene_model::{Container, ContainerId, ExecId, LinkName, Refusal};
 
 use crate::change::Owned;
+use crate::passage::{Explained, Passing};
 use crate::reconcile::Disturbance;
 
 /// Which request a reply belongs to.
@@ -45,6 +46,8 @@ pub enum Command {
         /// Whether.
         on: bool,
     },
+    /// Say which ways the traffic of each network takes.
+    NetworkPassings,
     /// Publish a port of a container, running or not.
     ContainerPublish {
         /// Id prefix or name.
@@ -215,7 +218,9 @@ pub enum Outcome {
     /// Several ids.
     Ids(Vec<String>),
     /// What becomes of a flow, per family.
-    Explained(Vec<Explanation>),
+    Explained(Vec<Explained>),
+    /// The ways of what passes, per network.
+    Passings(Vec<Passing>),
     /// Nothing to say.
     Done,
 }

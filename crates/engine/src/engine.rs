@@ -288,6 +288,7 @@ impl<H: Host, S: Store> Engine<H, S> {
                 self.commit(next, Durability::Process)?;
                 Outcome::Done
             }
+            Command::NetworkPassings => self.passings()?,
             Command::ContainerPublish { container, config } => {
                 self.container_publish(&container, &config)?
             }

@@ -7,13 +7,16 @@ use kleene_model::api::{ExplainConfig, Explanation};
 use kleene_model::policy::{
     Blocked, Flow, HostFacts, Member, Origin, Payload, Policy, Publication, Rule, Verdict,
 };
-use kleene_model::{ContainerId, Driver, Dual, Family, Protocol, Refusal};
+use kleene_model::{
+    ContainerId, Driver, Dual, Family, LinkName, Listed, NetworkId, NetworkType, Protocol, Refusal,
+};
 
 use crate::command::Outcome;
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::lookup;
 use crate::networks::host_refused;
+use crate::passage::{Explained, Passing, WEB, passage};
 use crate::plan::Planner;
 use crate::plan_policy::rules_of;
 use crate::store::Store;
@@ -42,7 +45,7 @@ impl<H: Host, S: Store> Engine<H, S> {
             let out = out.or_else(|| policy.host.uplink.get(family).clone());
             let Some(from) = self.origin(&policy, from, source)? else { continue };
             let flow = Flow { from, source, to, payload, out };
-            explained.push(self.explanation(&policy, &flow));
+            explained.push(self.explained(&policy, &flow));
         }
         if explained.is_empty() {
             let nowhere = self.actual.uplink(Family::V4).link.is_none()
@@ -54,6 +57,79 @@ impl<H: Host, S: Store> Engine<H, S> {
             return Err(Refusal::InvalidRequest { why: why.to_owned() });
         }
         Ok(Outcome::Explained(explained))
+    }
+
+    /// The ways of what passes in each network: out of it, and in to a published
+    /// port. Asked for when somebody else's firewall may stand in them.
+    pub(crate) fn passings(&mut self) -> Result<Outcome, Refusal> {
+        let policy = self.policy();
+        let networks: Vec<_> = self.state.networks().cloned().collect();
+        let mut passings = Vec::new();
+        for network in networks.iter().filter(|network| !network.leaving) {
+            let mut passages = Vec::new();
+            for family in Family::BOTH {
+                let out = self.host.way_out(family.far_away()).map_err(|err| host_refused(&err))?;
+                let out = out.or_else(|| policy.host.uplink.get(family).clone());
+                let flows = self.usual(&policy, network.id, family, out);
+                let verdicts = flows.iter().map(|flow| (flow, policy.verdict(flow)));
+                passages.extend(
+                    verdicts.filter_map(|(flow, verdict)| {
+                        passage(&self.state, &policy, flow, &verdict)
+                    }),
+                );
+            }
+            passings.push(Passing { network: network.name.to_string(), passages });
+        }
+        Ok(Outcome::Passings(passings))
+    }
+
+    /// What a network's containers usually do in a family: one asks somebody
+    /// outside, and somebody outside asks one at a published port.
+    fn usual(
+        &self,
+        policy: &Policy,
+        network: NetworkId,
+        family: Family,
+        out: Option<LinkName>,
+    ) -> Vec<Flow> {
+        let mut members = policy
+            .members
+            .iter()
+            .filter(|(addr, member)| member.network == network && Family::of(**addr) == family);
+        let bridge = policy.networks.get(&network);
+        let bridge = bridge.filter(|network| network.kind == NetworkType::Bridge);
+        let sender = members.next().map_or_else(
+            // Nobody is there yet, and will come out of the bridge.
+            || {
+                let (network, subnet) = (bridge?, bridge?.subnet.get(family).as_ref()?);
+                Some((Origin::Interface(network.interface.clone()), subnet.last()))
+            },
+            |(addr, member)| Some((Origin::Container(member.container), *addr)),
+        );
+        let asks = sender.map(|(from, source)| Flow {
+            from,
+            source,
+            to: family.far_away(),
+            payload: Payload::Port(Protocol::Tcp, WEB),
+            out: out.clone(),
+        });
+        let asked = policy.publications.iter().find_map(|publication| {
+            let target = (*publication.target.get(family))?;
+            policy.network_of(target).filter(|of| of.id == network)?;
+            let port = publication.ports.first()?;
+            let link = match &port.on {
+                Listed::Uplink => policy.host.uplink.get(family).clone()?,
+                Listed::These(links) => links.first()?.clone(),
+            };
+            Some(Flow {
+                to: policy.nat_source(&link, family)?,
+                from: Origin::Interface(link),
+                source: family.far_away(),
+                payload: Payload::Port(port.protocol, port.host.first),
+                out: None,
+            })
+        });
+        asks.into_iter().chain(asked).collect()
     }
 
     fn end(&self, text: &str) -> Result<End, Refusal> {
@@ -192,8 +268,13 @@ impl<H: Host, S: Store> Engine<H, S> {
         })
     }
 
-    fn explanation(&self, policy: &Policy, flow: &Flow) -> Explanation {
+    fn explained(&self, policy: &Policy, flow: &Flow) -> Explained {
         let verdict = policy.verdict(flow);
+        let passage = passage(&self.state, policy, flow, &verdict);
+        Explained { explanation: self.explanation(policy, flow, verdict), passage }
+    }
+
+    fn explanation(&self, policy: &Policy, flow: &Flow, verdict: Verdict) -> Explanation {
         let network = verdict.network.and_then(|id| self.state.network(id));
         let translation = verdict.translation;
         Explanation {
@@ -212,6 +293,7 @@ impl<H: Host, S: Store> Engine<H, S> {
             led_to: translation.to.map(|(addr, port)| socket(addr, port)).unwrap_or_default(),
             seen_as: translation.source.map(|addr| addr.to_string()).unwrap_or_default(),
             change: self.change(policy, flow, &verdict),
+            foreign: Vec::new(),
         }
     }
 

@@ -28,6 +28,7 @@ mod lifecycle;
 mod linked;
 mod lookup;
 mod networks;
+pub mod passage;
 pub mod piece;
 mod plan;
 mod plan_ipnet;

@@ -58,7 +58,7 @@ pub fn network_inspect(state: &State, ident: &str) -> Result<api::NetworkInspect
 
 fn health(health: Health) -> api::NetworkHealth {
     let Health { degraded, healed } = health;
-    api::NetworkHealth { degraded, healed }
+    api::NetworkHealth { degraded, healed, foreign: Vec::new() }
 }
 
 fn network(network: &Network) -> api::Network {

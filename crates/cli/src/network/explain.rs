@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use clap::builder::NonEmptyStringValueParser;
-use kleene_model::api::{ExplainConfig, Explanation, FlowTest};
+use kleene_model::api::{ExplainConfig, Explanation, FlowTest, ForeignChain};
 
 use crate::client::{Client, parse};
 use crate::failure::Failure;
@@ -88,14 +88,16 @@ pub(super) async fn test(ui: &mut Ui, client: &Client, args: TestArgs) -> Result
         Format::Json => output::print_json(ui, &text)?,
         Format::Yaml => output::print_yaml(ui, &text)?,
         Format::Table => {
+            let others: Vec<_> = results.iter().flat_map(|one| foreign(&one.explained)).collect();
             let rows = results.into_iter().map(tested).collect();
             for line in table::lines(&TESTED, rows) {
                 ui.data(&line)?;
             }
-            if disagree {
+            if disagree && others.is_empty() {
                 ui.data("")?;
-                ui.data("Something else than the policy decided: klee network explain")?;
+                ui.data("Something else than the policy has decided, and no firewall is known that would.")?;
             }
+            details::print_table(ui, &FOREIGN, others)?;
         }
     }
     Ok(u8::from(disagree))
@@ -143,6 +145,7 @@ fn print(ui: &mut Ui, explained: Vec<Explanation>) -> Result<(), Failure> {
             led_to,
             seen_as,
             change,
+            foreign: _,
         } = one;
         vec![
             family,
@@ -158,7 +161,20 @@ fn print(ui: &mut Ui, explained: Vec<Explanation>) -> Result<(), Failure> {
     };
     let columns =
         ["FAMILY", "FROM", "TO", "VERDICT", "RULE", "NETWORK", "LED TO", "SEEN AS", "CHANGED BY"];
-    details::print_table(ui, &columns, explained.into_iter().map(row).collect())
+    let foreign: Vec<_> = explained.iter().flat_map(foreign).collect();
+    details::print_table(ui, &columns, explained.into_iter().map(row).collect())?;
+    details::print_table(ui, &FOREIGN, foreign)
+}
+
+const FOREIGN: [&str; 4] = ["FAMILY", "BUT", "FIREWALL", "LINE TO ADD"];
+
+/// The firewalls of others in the way of a flow.
+fn foreign(one: &Explanation) -> Vec<Vec<String>> {
+    let rows = one.foreign.iter().map(|chain| {
+        let ForeignChain { verdict, chain, line } = chain;
+        [&one.family, verdict, chain, line].map(String::clone).to_vec()
+    });
+    rows.collect()
 }
 
 #[cfg(test)]

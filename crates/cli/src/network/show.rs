@@ -107,6 +107,7 @@ fn print(
         ("internal", details::yes(network.internal)),
         ("linked", inspected.linked.join(" ")),
         ("degraded", inspected.health.degraded.clone().unwrap_or_default()),
+        ("dropped by", inspected.health.foreign.join("; ")),
     ]);
     details::print(ui, &properties)?;
     let row = |endpoint| row(network, endpoint, containers);

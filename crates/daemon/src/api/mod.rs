@@ -29,6 +29,7 @@ use tracing::Instrument;
 
 use crate::config::Config;
 use crate::core::Core;
+use crate::firewall::Firewalls;
 use crate::jobs::Attachments;
 
 pub(crate) use peer::Peer;
@@ -44,6 +45,8 @@ pub(crate) struct App {
     pub(crate) namespaces: Namespaces,
     /// The clients that wait for output.
     pub(crate) attachments: Attachments,
+    /// What is known of the firewalls of others.
+    pub(crate) firewalls: Firewalls,
     /// The websockets that are open: a graceful end waits for them.
     pub(crate) sockets: TaskTracker,
     /// Why blocked packets cannot be told of, if they cannot.

@@ -6,15 +6,17 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use kleene_engine::passage::Explained;
 use kleene_engine::{Command, DEFAULT_GRACE_MS, Outcome, view};
 use kleene_host::linux::mounts::Bind;
-use kleene_model::api::{ContainerConfig, IdResponse, MountPointConfig, MountType};
+use kleene_model::api::{ContainerConfig, Explanation, IdResponse, MountPointConfig, MountType};
 use kleene_model::{Operation, Refusal, lenient};
 use serde::Serialize;
 
 use super::App;
 use super::extract::{Body, Path, Query};
 use super::refused::Refused;
+use crate::firewall;
 
 pub(super) type Answer = Result<Response, Refused>;
 pub(super) type Fields = HashMap<String, String>;
@@ -38,10 +40,27 @@ pub(super) async fn run(
     Ok(match outcome {
         Outcome::Id(id) => (done, Json(IdResponse { id })).into_response(),
         Outcome::Ids(ids) => (done, Json(ids)).into_response(),
-        Outcome::Explained(explained) => (done, Json(explained)).into_response(),
+        Outcome::Explained(explained) => {
+            (done, Json(of(operation)(with_firewalls(app, explained).await)?)).into_response()
+        }
         // 0.1.1 sends the content type on empty answers too.
-        Outcome::Done => (done, [(header::CONTENT_TYPE, "application/json")]).into_response(),
+        Outcome::Done | Outcome::Passings(_) => {
+            (done, [(header::CONTENT_TYPE, "application/json")]).into_response()
+        }
     })
+}
+
+/// What the policy says of flows, and what the firewalls of others make of them.
+pub(super) async fn with_firewalls(
+    app: &App,
+    explained: Vec<Explained>,
+) -> Result<Vec<Explanation>, Refusal> {
+    let instance = app.config.instance.clone();
+    // As long as the firewalls of others are big.
+    let asked = move || firewall::explained(&instance, explained);
+    tokio::task::spawn_blocking(asked)
+        .await
+        .map_err(|err| Refusal::Host { what: format!("cannot ask the firewalls of others: {err}") })
 }
 
 fn show<T: Serialize>(operation: Operation, view: Result<T, Refusal>) -> Answer {

@@ -88,6 +88,7 @@ pub(super) async fn network_inspect(State(app): State<App>, Path(network): Path<
     let operation = Operation::NetworkInspect;
     let state = app.core.snapshot();
     let mut inspected = of(operation)(view::network_inspect(&state, &network))?;
+    inspected.health.foreign = app.firewalls.of(&inspected.network.name);
     match of_network(&app, &inspected.network.id).await {
         Ok(counters) => inspected.counters = counters,
         Err(why) => tracing::warn!(network, %why, "a network is shown without its counters"),

@@ -14,7 +14,7 @@ use kleene_model::{ContainerId, Driver, Operation, Protocol, Refusal, lenient};
 
 use super::App;
 use super::extract::Body;
-use super::rest::{Answer, of};
+use super::rest::{Answer, of, with_firewalls};
 
 pub(super) async fn network_test(State(app): State<App>, Body(body): Body) -> Answer {
     let operation = Operation::NetworkTest;
@@ -33,7 +33,7 @@ async fn test(app: &App, config: ExplainConfig) -> Result<Vec<FlowTest>, Refusal
         return Err(cannot_send("outside"));
     }
     let explained = match app.core.command(Command::NetworkExplain(config)).await? {
-        Outcome::Explained(explained) => explained,
+        Outcome::Explained(explained) => with_firewalls(app, explained).await?,
         other => unreachable!("an explanation was asked for: {other:?}"),
     };
     let mut results = Vec::new();

@@ -249,6 +249,9 @@ fn what_becomes_of_a_flow_is_explained() {
         match rig.ok(Command::NetworkExplain(config)) {
             Outcome::Explained(all) => {
                 let [one] = &all[..] else { panic!("{all:?}") };
+                let passes = one.explanation.verdict == "passes";
+                assert_eq!(one.passage.is_some(), passes, "{one:?}");
+                let one = &one.explanation;
                 (one.verdict.clone(), one.rule, one.led_to.clone(), one.change.clone())
             }
             other => panic!("{other:?}"),

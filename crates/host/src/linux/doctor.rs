@@ -6,11 +6,14 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
+use kleene_model::InstanceName;
 use rustix::fs::{Access, access, statvfs};
 use rustix::thread::UnshareFlags;
 use serde::Serialize;
 
 use super::cgroup::{Mode, Tree};
+use super::doctor_firewall::firewall;
 use super::doctor_probe as probe;
 use super::image::check_merged;
 use super::overlay::overlay_works;
@@ -39,6 +42,10 @@ pub struct DoctorInput<'a> {
     pub sockets: &'a [PathBuf],
     /// The cgroup below which containers will be (`/kleene`).
     pub cgroup_parent: &'a str,
+    /// Whose networks are asked about.
+    pub instance: &'a InstanceName,
+    /// What a network gets, per family, that nobody has given a subnet.
+    pub subnets: &'a [IpNet],
 }
 
 /// How bad a finding is.
@@ -79,7 +86,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn ok(id: &'static str, what: impl Into<String>) -> Self {
+    pub(super) fn ok(id: &'static str, what: impl Into<String>) -> Self {
         Self {
             id,
             level: Level::Ok,
@@ -89,7 +96,12 @@ impl Finding {
         }
     }
 
-    fn bad(id: &'static str, level: Level, what: impl Into<String>, then: [&str; 2]) -> Self {
+    pub(super) fn bad(
+        id: &'static str,
+        level: Level,
+        what: impl Into<String>,
+        then: [&str; 2],
+    ) -> Self {
         let [consequence, remedy] = then.map(str::to_owned);
         Self { id, level, what: what.into(), consequence, remedy }
     }
@@ -113,6 +125,7 @@ pub fn checks(input: &DoctorInput<'_>) -> Vec<Finding> {
         br_netfilter(Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables")),
         forwarding(Path::new("/proc/sys/net/ipv4/ip_forward")),
         force_forwarding(Path::new("/proc/sys/net/ipv6/conf/default")),
+        firewall(input.instance, input.subnets),
         merged_usr(),
         space(input.root_dir),
     ]);
@@ -476,6 +489,8 @@ mod tests {
             programs_dir: dir.path(),
             sockets: &[PathBuf::from("/run/kleened.sock")],
             cgroup_parent: "/kleene",
+            instance: &InstanceName::parse("test").unwrap(),
+            subnets: &["10.88.0.0/16".parse().unwrap()],
         });
         assert_eq!(state(), before);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);

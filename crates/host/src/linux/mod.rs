@@ -5,6 +5,7 @@ mod bundle_seed;
 mod bundle_spec;
 pub mod cgroup;
 pub mod doctor;
+mod doctor_firewall;
 mod doctor_probe;
 pub mod image;
 mod image_accounts;

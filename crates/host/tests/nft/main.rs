@@ -3,6 +3,7 @@
 //! not with our own code.
 #![cfg(target_os = "linux")]
 
+mod foreign;
 mod guards;
 mod replies;
 mod scale;

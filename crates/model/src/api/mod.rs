@@ -120,6 +120,9 @@ pub struct NetworkHealth {
     /// How often, since the daemon was started, something of it was missing and
     /// came back.
     pub healed: u64,
+    /// The chains of others on the host that drop the network's traffic.
+    #[serde(default)]
+    pub foreign: Vec<String>,
 }
 
 /// `POST /networks/connect`
@@ -254,6 +257,20 @@ pub struct Explanation {
     pub seen_as: String,
     /// What would change the verdict, or empty.
     pub change: String,
+    /// The chains of others that drop what passes here, or may.
+    #[serde(default)]
+    pub foreign: Vec<ForeignChain>,
+}
+
+/// A chain of somebody else's firewall in the way of a flow (ours).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignChain {
+    /// `drops`, or `may drop` where it hangs on what is not known.
+    pub verdict: String,
+    /// Which one, and by what.
+    pub chain: String,
+    /// The line to add, for a shell of the host; empty where none would do.
+    pub line: String,
 }
 
 /// An image.

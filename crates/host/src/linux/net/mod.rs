@@ -35,6 +35,7 @@ pub(in crate::linux) mod socket;
 mod standing;
 mod sweep;
 pub mod trial;
+mod usual;
 pub(in crate::linux) mod wire;
 
 use std::collections::{BTreeSet, HashMap};
@@ -56,6 +57,7 @@ pub(in crate::linux) use flows::probe as can_forget_flows;
 pub use namespaces::Namespaces;
 pub use socket::Socket;
 pub use sweep::sweep;
+pub(in crate::linux) use usual::usual_passages;
 
 /// The network of a Linux host, and of the containers whose namespaces are
 /// known.

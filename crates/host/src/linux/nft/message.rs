@@ -53,6 +53,7 @@ pub(super) enum Step {
     Add(Set),
     Remove(Set),
     List,
+    ListOthers,
     Open,
 }
 
@@ -69,6 +70,7 @@ impl fmt::Display for Step {
             Self::Add(set) => write!(f, "add to {}", set.name()),
             Self::Remove(set) => write!(f, "remove from {}", set.name()),
             Self::List => f.write_str("list the table"),
+            Self::ListOthers => f.write_str("list the tables of others beside it"),
             Self::Open => f.write_str("open it"),
         }
     }
@@ -113,6 +115,14 @@ impl Message {
     /// Asks for a set's elements.
     pub(super) fn list_elements(table: &str, set: Set) -> Self {
         Self::list(family_of(set), kind::NEW_ELEMENTS, table_and_set(table, set).finish())
+    }
+
+    /// Asks for the elements of a set of somebody else's.
+    pub(super) fn list_named(family: u8, table: &str, set: &str) -> Self {
+        const SET: u16 = 2;
+        let mut writer = table_name(table);
+        writer.text(SET, set);
+        Self::list(family, kind::NEW_ELEMENTS, writer.finish())
     }
 
     /// Asks which transaction was the last.

@@ -14,7 +14,8 @@
 //! `wire` and `replies`, in terms of `rule`. `pieces` says what is in the sets. `message`
 //! makes transactions of it, `socket` carries them out. Reading goes the same way
 //! back: the kernel lists what it has, `attributes::covers` compares it with the
-//! layout, and `contents` reads what is in the sets.
+//! layout, and `contents` reads what is in the sets. [`foreign`] reads the tables of
+//! others, which are never changed.
 #![forbid(unsafe_code)]
 
 pub(in crate::linux) mod attributes;
@@ -23,6 +24,7 @@ mod counters;
 mod drops;
 mod entry;
 mod families;
+pub mod foreign;
 mod host;
 mod layout;
 mod leave;
@@ -386,7 +388,7 @@ fn is_whole(layout: Layout<'_>, kind: Kind, table: &str, mut listed: Vec<Vec<u8>
 }
 
 /// The name of a daemon's tables.
-pub(super) fn table_name(instance: &InstanceName) -> String {
+pub(in crate::linux) fn table_name(instance: &InstanceName) -> String {
     format!("kleene-{instance}")
 }
 

@@ -1,0 +1,87 @@
+//! Whether firewalls of others let containers' traffic pass.
+
+use ipnet::IpNet;
+use kleene_model::InstanceName;
+
+use super::doctor::{Finding, Level};
+use super::net::usual_passages;
+use super::nft::foreign::{Foreign, Obstacle};
+
+const ID: &str = "firewall";
+
+/// Asks them about the traffic of this daemon's networks, or of one in the first of
+/// these subnets.
+pub(super) fn firewall(instance: &InstanceName, subnets: &[IpNet]) -> Finding {
+    let read = || -> Result<Vec<Obstacle>, Box<dyn std::error::Error>> {
+        let passages = usual_passages(instance, subnets)?;
+        let foreign = Foreign::of_host(instance)?;
+        let mut found: Vec<Obstacle> = Vec::new();
+        for obstacle in passages.iter().flat_map(|passage| foreign.obstacles(passage)) {
+            if !found.contains(&obstacle) {
+                found.push(obstacle);
+            }
+        }
+        Ok(found)
+    };
+    match read() {
+        Ok(obstacles) => judged(&obstacles),
+        Err(err) => {
+            let what = format!("the firewalls of others cannot be read: {}", chain(&*err));
+            let then =
+                ["they may drop what containers send", "see whether `nft list ruleset` works"];
+            Finding::bad(ID, Level::Warn, what, then)
+        }
+    }
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    kleene_engine::host::chain(error)
+}
+
+fn judged(obstacles: &[Obstacle]) -> Finding {
+    if obstacles.is_empty() {
+        return Finding::ok(ID, "no firewall of somebody else drops what containers send");
+    }
+    let named = obstacles.iter().map(|obstacle| {
+        let verdict = if obstacle.certain { "drops" } else { "may drop" };
+        format!("{} {verdict} what containers send", obstacle.chain)
+    });
+    let mut lines: Vec<&str> = obstacles.iter().map(|one| one.line.as_str()).collect();
+    lines.retain(|line| !line.is_empty());
+    lines.dedup();
+    let remedy = match lines.is_empty() {
+        true => "have them accept it".to_owned(),
+        false => lines.join(" && "),
+    };
+    let consequence = match obstacles.iter().any(|obstacle| obstacle.certain) {
+        true => "containers do not reach the outside, nor are their published ports reached",
+        false => "it hangs on what cannot be told here: klee network explain asks about one flow",
+    };
+    let what = named.collect::<Vec<_>>().join("; ");
+    Finding::bad(ID, Level::Warn, what, [consequence, &remedy])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_chain_is_named_with_its_line() {
+        assert_eq!(judged(&[]).level, Level::Ok);
+        let one = |certain, chain: &str, line: &str| Obstacle {
+            certain,
+            chain: chain.to_owned(),
+            line: line.to_owned(),
+        };
+        let found = judged(&[one(true, "a", "x"), one(false, "b", ""), one(false, "c", "y")]);
+        assert_eq!(found.level, Level::Warn);
+        assert_eq!(
+            found.what,
+            "a drops what containers send; b may drop what containers send; c may drop what \
+             containers send"
+        );
+        assert_eq!(found.remedy, "x && y");
+        assert!(found.consequence.contains("do not reach"));
+        assert!(judged(&[one(false, "b", "")]).consequence.contains("klee network explain"));
+    }
+}
