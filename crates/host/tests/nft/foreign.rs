@@ -1,8 +1,11 @@
 //! Firewalls of others, loaded with their own programs: what their chains make of
 //! flows, and what the lines do that are to be added.
 
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::IpAddr;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use kleene_engine::passage::{Passage, Side};
 use kleene_host::linux::nft::foreign::{Foreign, Obstacle};
@@ -263,5 +266,55 @@ fn a_firewall_like_docker_is_followed_through_iptables() {
         iptables("-I FORWARD -m statistic --mode random --probability 0.5 -j ACCEPT");
         assert_eq!(found(&out4()), [(false, policy)]);
         add_lines(&out4());
+    });
+}
+
+#[test]
+fn what_nftables_does_not_show_is_named_as_unseen() {
+    if !is_root_with("iptables-legacy") {
+        return;
+    }
+    world(|| {
+        assert_eq!(obstacles(&out4()), []);
+        let made = Command::new("iptables-legacy").args(["-P", "FORWARD", "DROP"]).output();
+        if !made.expect("start iptables-legacy").status.success() {
+            writeln!(std::io::stderr(), "SKIPPED: the kernel has no iptables-legacy")
+                .expect("stderr");
+            return;
+        }
+        let [one] = &obstacles(&out4())[..] else { panic!("{:?}", obstacles(&out4())) };
+        assert!(!one.certain, "{one:?}");
+        assert_eq!(one.chain, "table filter of iptables-legacy (cannot be read over nftables)");
+        output(Command::new("sh").args(["-c", &one.line]));
+        assert_eq!(obstacles(&out6()), []);
+    });
+}
+
+#[test]
+fn a_host_with_thousands_of_rules_is_read_at_once() {
+    world(|| {
+        let mut rules = String::new();
+        for number in 0..5000 {
+            let address =
+                format!("172.{}.{}.{}", 16 + number / 65_536, number / 256 % 256, number % 256);
+            writeln!(rules, "ip daddr {address} iifname != \"docker0\" tcp dport 80 accept")
+                .expect("text");
+        }
+        let ruleset = format!(
+            "table ip filter {{\nchain forward {{\ntype filter hook forward priority 0; policy \
+             drop;\n{rules}}}\n}}\n"
+        );
+        let mut nft = Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn();
+        let nft = nft.as_mut().expect("start nft");
+        nft.stdin.take().expect("a pipe").write_all(ruleset.as_bytes()).expect("written");
+        assert!(nft.wait().expect("its end").success());
+        let began = Instant::now();
+        let foreign = Foreign::read("kleene").expect("the tables of others");
+        let read = began.elapsed();
+        let found = foreign.obstacles(&out4());
+        println!("read {read:?}, all {:?}", began.elapsed());
+        assert_eq!(found[0].chain, "table ip filter, chain forward (policy drop)");
+        // A build for tests, on a busy machine.
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     });
 }
