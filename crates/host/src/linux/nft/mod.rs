@@ -208,22 +208,20 @@ impl Table {
     /// A list takes several questions: the answers belong together when no
     /// transaction came in between.
     fn list_until_quiet(&mut self) -> Result<Option<BTreeSet<Piece>>, NetError> {
-        // The kernel counts a generation up a moment before it is the one that
-        // is listed, so what was seen once is looked at again.
-        let mut last = None;
-        for _ in 0..2 * TRIES {
+        for _ in 0..TRIES {
             match self.list_once() {
-                Err(error) if is_disturbed(&error) => last = None,
-                Ok(seen) if last.as_ref() == Some(&seen) => return Ok(seen),
-                Ok(seen) => last = Some(seen),
-                Err(error) => return Err(error),
+                Err(error) if is_disturbed(&error) => {}
+                outcome => return outcome,
             }
         }
         Err(NetError::Restless(TRIES))
     }
 
     fn list_once(&mut self) -> Result<Option<BTreeSet<Piece>>, NetError> {
+        // The kernel counts a generation up before it is the one that is listed, and
+        // makes it that bit by bit. Who counted it up has finished after this.
         let before = self.socket.ask(&Message::generation())?;
+        self.socket.wait_for_others()?;
         let seen = match self.look() {
             // It went while it was looked at, or was not there to begin with.
             Err(error) if is_missing(&error) => None,

@@ -103,6 +103,14 @@ impl Socket {
         }
     }
 
+    /// Waits until transactions that have begun are done: an empty one takes its turn
+    /// behind them, inside of this call, and changes and tells nothing.
+    pub(super) fn wait_for_others(&mut self) -> Result<(), NetError> {
+        let first = self.sequence.wrapping_add(1);
+        self.sequence = first.wrapping_add(1);
+        self.send(&transaction(&[], first)).map(drop)
+    }
+
     /// Asks until nothing comes in between; the attributes of each answer.
     pub(super) fn ask_until_quiet(&mut self, message: &Message) -> Result<Vec<Vec<u8>>, NetError> {
         for _ in 1..TRIES {
