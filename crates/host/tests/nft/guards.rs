@@ -133,9 +133,9 @@ fn a_cable_carries_only_its_own_sources() {
         must(table.change(&[routed("epair0a")], &[]));
         for (family, own, other, host) in pairs {
             assert!(answered(own, host, PATIENCE), "{own}");
-            let before = dropped("prerouting", family);
+            let before = dropped("cable", family);
             assert!(!answered(other, host, BRIEF), "{other}");
-            assert!(dropped("prerouting", family) > before, "{other}");
+            assert!(dropped("cable", family) > before, "{other}");
             must(table.change(&[source("epair0a", other)], &[]));
             assert!(answered(other, host, PATIENCE), "{other} is its own now");
         }

@@ -41,7 +41,7 @@ const ROUTE_GROUPS: u32 = 1 << 0 | 1 << 4 | 1 << 6 | 1 << 8 | 1 << 10;
 /// The group of netfilter that is told of changes of nftables.
 const RULE_GROUPS: u32 = 1 << 6;
 /// A burst is over when nothing came for as long.
-const QUIET: Duration = Duration::from_millis(5);
+const QUIET: Duration = Duration::from_millis(2);
 /// And when it lasts as long, it is told while it goes on.
 const BURST: Duration = Duration::from_millis(50);
 /// More than any message; what is longer is only known to be there.

@@ -22,6 +22,8 @@ const INPUT: &str = "input";
 const OUTPUT: &str = "output";
 const FORWARD: &str = "forward";
 const PREROUTING: &str = "prerouting";
+/// Where what comes out of a container's cable goes on.
+pub(super) const CABLE: &str = "cable";
 const LEAD: &str = "lead";
 const LEAD_IN: &str = "lead_in";
 const LEAD_OUT: &str = "lead_out";
@@ -45,6 +47,7 @@ pub(super) fn chains() -> Vec<Chain> {
         Chain::new(LEAD_IN, Hook::translate(0, LEAD_PRIORITY)),
         Chain::new(LEAD_OUT, Hook::translate(3, LEAD_PRIORITY)),
         Chain::new(LEAVE, Hook::translate(4, LEAVE_PRIORITY)),
+        Chain::new(CABLE, None),
         Chain::new(LEAD, None),
         Chain::new(Block::Refuse.chain(), None),
         Chain::new(Block::Drop.chain(), None),
@@ -53,9 +56,9 @@ pub(super) fn chains() -> Vec<Chain> {
 
 /// By their chains.
 pub(super) fn rules() -> Vec<Rule> {
-    let mut rules =
-        [prerouting(), input(), output(), forward(), lead_in(), lead_out(), lead(), leave()]
-            .concat();
+    let filters = [prerouting(), cable(), input(), output(), forward()];
+    let translations = [lead_in(), lead_out(), lead(), leave()];
+    let mut rules = [filters.concat(), translations.concat()].concat();
     for how in [Block::Refuse, Block::Drop] {
         rules.extend(block_ends(how, Set::Logged));
     }
@@ -126,14 +129,11 @@ fn neighbour_discovery(from: u8, to: u8) -> Vec<Expression> {
     ]
 }
 
+/// Every packet comes by here: what decides for most comes first, and a cable is looked
+/// up once.
 fn prerouting() -> Vec<Rule> {
-    let mut rules = Vec::new();
-    for version in FAMILIES {
-        let mut when = comes_by(Set::Cables);
-        when.extend(version.is());
-        when.extend(by_and_source(version, false));
-        rules.push(drops(PREROUTING, Reason::OwnAddresses, when));
-    }
+    let cable = ends(comes_by(Set::Cables), Goto(CABLE));
+    let mut rules = vec![rule(PREROUTING, "out of a container's cable", cable)];
     for version in FAMILIES {
         let mut when = version.is();
         when.push(version.load_source(Register::FIRST));
@@ -142,14 +142,30 @@ fn prerouting() -> Vec<Rule> {
         rules.push(drops(PREROUTING, Reason::OthersAddress, when));
     }
     // A bridge lets 127.0.0.1 through for what the host itself sends.
-    for set in [Set::Cables, Set::Links] {
-        let mut when = comes_by(set);
-        when.extend(FAMILIES[0].is());
-        when.push(first_byte(FAMILIES[0].destination));
-        when.push(Is(Compare::Equal, 127));
-        rules.push(drops(PREROUTING, Reason::Loopback, when));
-    }
+    let mut loopback = to_loopback();
+    loopback.extend(comes_by(Set::Links));
+    rules.push(drops(PREROUTING, Reason::Loopback, loopback));
     rules
+}
+
+/// What comes out of a cable.
+fn cable() -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for version in FAMILIES {
+        let mut when = version.is();
+        when.extend(by_and_source(version, false));
+        rules.push(drops(CABLE, Reason::OwnAddresses, when));
+    }
+    rules.push(drops(CABLE, Reason::Loopback, to_loopback()));
+    rules
+}
+
+/// Matches what goes to 127.0.0.0/8.
+fn to_loopback() -> Vec<Expression> {
+    let mut when = FAMILIES[0].is();
+    when.push(first_byte(FAMILIES[0].destination));
+    when.push(Is(Compare::Equal, 127));
+    when
 }
 
 pub(super) fn first_byte(offset: u32) -> Expression {
@@ -193,16 +209,17 @@ fn by_source(chain: &'static str, maps: [Set; 2]) -> Vec<Rule> {
 fn output() -> Vec<Rule> {
     const RELATED: u32 = 1 << 2;
     // Who is told that there is a shorter way would take it, past the policy.
-    let mut redirect4 = vec![Load(Meta::OutName), has(Set::Links)];
-    redirect4.extend(FAMILIES[0].is());
+    let goes_by_links = [Load(Meta::OutName), has(Set::Links)];
+    let mut redirect4 = FAMILIES[0].is();
     redirect4.extend([
         Load(Meta::Protocol),
         Is(Compare::Equal, 1),
         Payload { header: Header::Transport, offset: 0, length: 1, to: Register::FIRST },
         Is(Compare::Equal, 5),
     ]);
-    let mut redirect6 = vec![Load(Meta::OutName), has(Set::Links)];
-    redirect6.extend(neighbour_discovery(137, 137));
+    redirect4.extend(goes_by_links.clone());
+    let mut redirect6 = neighbour_discovery(137, 137);
+    redirect6.extend(goes_by_links);
     let mut rules = vec![
         drops(OUTPUT, Reason::Redirect, redirect4),
         drops(OUTPUT, Reason::Redirect, redirect6),

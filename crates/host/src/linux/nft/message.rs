@@ -317,9 +317,23 @@ fn dismiss(table: &str, rules: &NetworkRules) -> Vec<Message> {
     emptied.chain(gone).collect()
 }
 
+/// Whether what is removed is known to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// Where it is not, the whole transaction fails.
+    There,
+    /// Either way: twice the work for the kernel.
+    Perhaps,
+}
+
 /// Adds and removes elements; one that is in both is there afterwards. Networks
 /// that are added must not be there, those that are removed must be.
-pub(super) fn change(table: &str, add_these: &[Piece], remove: &[Piece]) -> Vec<Message> {
+pub(super) fn change(
+    table: &str,
+    add_these: &[Piece],
+    remove: &[Piece],
+    known: Known,
+) -> Vec<Message> {
     let added: BTreeSet<&Piece> = add_these.iter().collect();
     let removed: BTreeSet<&Piece> = remove.iter().filter(|e| !added.contains(e)).collect();
     let is_network = |element: &&Piece| matches!(element, Piece::Rules { .. });
@@ -327,7 +341,10 @@ pub(super) fn change(table: &str, add_these: &[Piece], remove: &[Piece]) -> Vec<
     // Removing what is not there would fail, adding what is there does not. So
     // they are added first, and certainly there. Only the outcome of a
     // transaction is ever seen.
-    let mut messages: Vec<_> = add(table, elements).collect();
+    let mut messages: Vec<_> = match known {
+        Known::There => Vec::new(),
+        Known::Perhaps => add(table, elements).collect(),
+    };
     messages.extend(by_set(entries(removed.iter().copied())).into_iter().flat_map(
         |(set, entries)| {
             let bodies = listed(table, set, &entries).into_iter();

@@ -54,7 +54,7 @@ use kleene_engine::piece::Piece;
 use kleene_model::InstanceName;
 use kleene_model::policy::NetworkRules;
 use layout::{BRIDGE, INET, KINDS, Kind, Layout, TABLE};
-use message::{Message, Step};
+use message::{Known, Message, Step};
 use rule::{CHAIN_NAME, CHAIN_USERDATA};
 use set::Set;
 use socket::{Failure, Socket, TRIES, is_disturbed};
@@ -183,8 +183,18 @@ impl Table {
     /// When the kernel does not answer, or refuses: [`NftError::is_missing`]
     /// where there is no table.
     pub fn change(&mut self, add: &[Piece], remove: &[Piece]) -> Result<(), NftError> {
-        let messages = message::change(&self.name, add, remove);
-        if messages.is_empty() { Ok(()) } else { self.transact(&messages) }
+        let change = message::change(&self.name, add, remove, Known::There);
+        if change.is_empty() {
+            return Ok(());
+        }
+        match self.transact(&change) {
+            // Something is gone already, or all of it.
+            Err(error) if error.is_missing() && !remove.is_empty() => {
+                let change = message::change(&self.name, add, remove, Known::Perhaps);
+                self.transact(&change)
+            }
+            outcome => outcome,
+        }
     }
 
     /// Removes the tables, whatever is in them. Gone already counts as done.

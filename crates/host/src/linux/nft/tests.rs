@@ -53,7 +53,7 @@ fn elements_share_messages_as_far_as_attributes_hold_them() {
     for (count, messages) in [(1, 1), (500, 1), (4_000, 4)] {
         let elements = sources(count);
         let list: Vec<_> = elements.iter().cloned().collect();
-        let adding = message::change("kleene", &list, &[]);
+        let adding = message::change("kleene", &list, &[], Known::There);
         assert_eq!(adding.len(), messages, "{count}");
         let read = bodies(&adding)
             .iter()
@@ -61,11 +61,16 @@ fn elements_share_messages_as_far_as_attributes_hold_them() {
             .collect::<BTreeSet<_>>();
         assert_eq!(read, elements);
         // First all are added, so that none is missing when it is removed.
-        assert_eq!(message::change("kleene", &[], &list).len(), 2 * messages);
+        assert_eq!(message::change("kleene", &[], &list, Known::There).len(), messages);
+        assert_eq!(message::change("kleene", &[], &list, Known::Perhaps).len(), 2 * messages);
     }
-    assert!(message::change("kleene", &[], &[]).is_empty());
+    assert!(message::change("kleene", &[], &[], Known::Perhaps).is_empty());
     let one = [guarded(1)];
-    assert_eq!(message::change("kleene", &one, &one).len(), 1, "nothing is removed");
+    assert_eq!(
+        message::change("kleene", &one, &one, Known::Perhaps).len(),
+        1,
+        "nothing is removed"
+    );
 }
 
 #[test]

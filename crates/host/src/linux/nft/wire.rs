@@ -4,8 +4,9 @@
 //! What is bridged from one port to another passes no other filter, and what
 //! ARP and neighbour discovery say is never a packet's source.
 
+use super::host::CABLE;
 use super::reason::{Block, Reason, blocks, ends};
-use super::rule::Expression::{Is, Lookup, Meta as Load, Payload, Reads, Verdict};
+use super::rule::Expression::{Goto, Is, Lookup, Meta as Load, Payload, Reads, Verdict};
 use super::rule::{ACCEPT, Chain, Compare, Expression, Header, Hook, Meta, Register, Rule};
 use super::set::Set;
 
@@ -14,7 +15,11 @@ const CHECK: &str = "check";
 const FIRST: i32 = -300;
 
 pub(super) fn chains() -> Vec<Chain> {
-    vec![Chain::new(CHECK, Hook::filter(0, FIRST)), Chain::new(Block::Drop.chain(), None)]
+    vec![
+        Chain::new(CHECK, Hook::filter(0, FIRST)),
+        Chain::new(CABLE, None),
+        Chain::new(Block::Drop.chain(), None),
+    ]
 }
 
 const IPV4: [u8; 2] = [0x08, 0x00];
@@ -67,25 +72,30 @@ fn on_cable(place: Place, set: Set, has: bool) -> Vec<Expression> {
 fn lets(about: &'static str, parts: &[Vec<Expression>]) -> Rule {
     let mut expressions = parts.concat();
     expressions.push(Verdict(ACCEPT));
-    Rule { chain: CHECK.into(), about, expressions }
+    Rule { chain: CABLE.into(), about, expressions }
 }
 
 fn drops(reason: Reason, parts: &[Vec<Expression>]) -> Rule {
-    blocks(CHECK, reason, Block::Drop, parts.concat())
+    blocks(CABLE, reason, Block::Drop, parts.concat())
+}
+
+/// What does not come out of a container's cable must not claim to.
+fn claims(parts: &[Vec<Expression>]) -> Rule {
+    blocks(CHECK, Reason::OthersAddress, Block::Drop, parts.concat())
 }
 
 pub(super) fn rules() -> Vec<Rule> {
-    let other = || vec![Load(Meta::InName), Lookup { set: Set::WireCables.name(), has: false }];
     let taken =
         |place, set: Set| vec![load(place, Register::FIRST), Lookup { set: set.name(), has: true }];
-    let claims = Reason::OthersAddress;
+    let cable =
+        vec![Load(Meta::InName), Lookup { set: Set::WireCables.name(), has: true }, Goto(CABLE)];
     let mac = on_cable(ETHER_SOURCE, Set::WireMacs, false);
     let mut rules = vec![
-        drops(claims, &[other(), holds(IPV4), taken(IPV4_SOURCE, Set::WireAddresses4)]),
-        drops(claims, &[other(), holds(ARP), taken(ARP_ADDRESS, Set::WireAddresses4)]),
-        drops(claims, &[other(), holds(IPV6), taken(IPV6_SOURCE, Set::WireAddresses6)]),
-        drops(claims, &[other(), only(ADVERTISEMENT), taken(ND_TARGET, Set::WireAddresses6)]),
-        lets("not a container's cable", &[other()]),
+        Rule { chain: CHECK.into(), about: "out of a container's cable", expressions: cable },
+        claims(&[holds(IPV4), taken(IPV4_SOURCE, Set::WireAddresses4)]),
+        claims(&[holds(ARP), taken(ARP_ADDRESS, Set::WireAddresses4)]),
+        claims(&[holds(IPV6), taken(IPV6_SOURCE, Set::WireAddresses6)]),
+        claims(&[only(ADVERTISEMENT), taken(ND_TARGET, Set::WireAddresses6)]),
         drops(Reason::OwnMac, &[mac]),
         lets(
             "14: its own addresses only",
