@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{self, App, Peer};
+use crate::api::{self, App, Peer, Reader};
 use crate::config::{Address, Config};
 use crate::core::Core;
 use crate::drops;
@@ -105,6 +105,7 @@ async fn run(
     let app = App {
         core,
         namespaces,
+        reader: Reader::default(),
         deaf: deaf.map(Arc::from),
         config: Arc::clone(&config),
         attachments,

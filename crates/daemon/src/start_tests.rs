@@ -18,6 +18,7 @@ async fn without_its_engine_the_daemon_ends() {
         attachments: Attachments::default(),
         firewalls: Firewalls::default(),
         sockets: TaskTracker::new(),
+        reader: Reader::default(),
         deaf: None,
         ending: CancellationToken::new(),
     };

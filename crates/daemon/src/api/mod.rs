@@ -33,6 +33,7 @@ use crate::firewall::Firewalls;
 use crate::jobs::Attachments;
 
 pub(crate) use peer::Peer;
+pub(crate) use stats::Reader;
 
 /// What every request may use.
 #[derive(Clone)]
@@ -49,6 +50,8 @@ pub(crate) struct App {
     pub(crate) firewalls: Firewalls,
     /// The websockets that are open: a graceful end waits for them.
     pub(crate) sockets: TaskTracker,
+    /// The way to what the policy has counted.
+    pub(crate) reader: Reader,
     /// Why blocked packets cannot be told of, if they cannot.
     pub(crate) deaf: Option<Arc<str>>,
     /// Set when the daemon ends.

@@ -1,15 +1,17 @@
 //! What the policy has decided on, in numbers: for people as JSON, for collectors
 //! as OpenMetrics; and whether the daemon's log tells of what was blocked.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use kleene_engine::host::chain;
 use kleene_engine::{Command, State as Snapshot, view};
-use kleene_host::linux::nft::{Counters, Fate, Table};
+use kleene_host::linux::nft::{Count, Counted, Counters, Fate, NftError, Table};
 use kleene_model::api::{LogDrops, RuleCount};
-use kleene_model::{Driver, NetworkId, Operation, Refusal};
+use kleene_model::{Driver, InstanceName, NetworkId, Operation, Refusal};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -21,17 +23,35 @@ use super::extract::{Path, Query};
 use super::refused::Refused;
 use super::rest::{Answer, Fields, of, required_flag, run};
 
-/// Reads the counters of all networks and of the host, or of one network. The
-/// kernel is asked by a socket of its own: the engine goes on.
+/// The way to the counters: a socket of its own, so that the engine goes on. It stays
+/// open, for to close one waits for whoever changes nftables (`nft_rcv_nl_event`).
+#[derive(Clone, Default)]
+pub(crate) struct Reader {
+    table: Arc<Mutex<Option<Table>>>,
+}
+
+impl Reader {
+    /// Reads the counters of one network, or of all and of the host. It blocks.
+    fn read(
+        &self,
+        instance: &InstanceName,
+        network: Option<NetworkId>,
+    ) -> Result<Counters, NftError> {
+        let mut kept = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = kept.take().map_or_else(|| Table::of(instance), Ok)?;
+        let counters = match network {
+            Some(network) => table.counters_of(network)?,
+            None => table.counters()?,
+        };
+        *kept = Some(table);
+        Ok(counters)
+    }
+}
+
+/// Reads the counters of one network, or of all and of the host.
 async fn counted(app: &App, network: Option<NetworkId>) -> Result<Counters, Refusal> {
-    let instance = app.config.instance.clone();
-    let read = move || {
-        let mut table = Table::of(&instance)?;
-        match network {
-            Some(network) => table.counters_of(network),
-            None => table.counters(),
-        }
-    };
+    let (reader, instance) = (app.reader.clone(), app.config.instance.clone());
+    let read = move || reader.read(&instance, network);
     let refused = |why: String| Refusal::Host { what: format!("cannot read the counters: {why}") };
     let counters =
         tokio::task::spawn_blocking(read).await.map_err(|err| refused(err.to_string()))?;
@@ -41,7 +61,7 @@ async fn counted(app: &App, network: Option<NetworkId>) -> Result<Counters, Refu
 /// Counters as they are shown: those of a network that has gone meanwhile are left
 /// out.
 fn rows(state: &Snapshot, counters: Counters) -> Vec<RuleCount> {
-    let row = |(counted, count): (kleene_host::linux::nft::Counted, _)| {
+    let row = |(counted, Count { packets, bytes }): (Counted, Count)| {
         let network = match counted.network {
             Some(id) => state.network(id)?.name.to_string(),
             None => String::new(),
@@ -51,7 +71,6 @@ fn rows(state: &Snapshot, counters: Counters) -> Vec<RuleCount> {
             Fate::Refused => "refused",
             Fate::Dropped => "dropped",
         };
-        let kleene_host::linux::nft::Count { packets, bytes } = count;
         Some(RuleCount { network, rule: counted.rule, verdict: verdict.to_owned(), packets, bytes })
     };
     let mut rows: Vec<RuleCount> = counters.into_iter().filter_map(row).collect();
@@ -148,8 +167,7 @@ fn written(state: &Snapshot, counters: &[RuleCount]) -> Result<String, std::fmt:
     }
     let running = Family::<Labels, Gauge>::default();
     for driver in Driver::ALL {
-        let of =
-            |c: &&std::sync::Arc<kleene_model::Container>| c.driver == driver && c.run.is_running();
+        let of = |c: &&Arc<kleene_model::Container>| c.driver == driver && c.run.is_running();
         let count = state.containers().filter(of).count();
         let labels = vec![("driver", driver.to_string())];
         running.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));

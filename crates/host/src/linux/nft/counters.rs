@@ -14,8 +14,9 @@ use super::layout::{BRIDGE, INET, Kind};
 use super::message::Message;
 use super::network::{Direction, chain_name, network_of};
 use super::reason::Block;
+use super::rule::CHAIN_NAME;
 use super::socket::Failure;
-use super::{NetError, NftError, Step, Table, failed, is_missing};
+use super::{NftError, Step, Table, failed, is_missing, is_of};
 
 /// What became of packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,11 +57,23 @@ impl Table {
     /// What the rules have counted since they were made; nothing where there is no
     /// table.
     ///
+    /// Rules stand still while elements come and go, so what is listed need not be of
+    /// one moment: it is asked for chain by chain, and a chain is listed at once.
+    ///
     /// # Errors
     /// When the kernel does not answer, or refuses.
     pub fn counters(&mut self) -> Result<Counters, NftError> {
-        let (inet, bridge) = (self.rules(INET, None)?, self.rules(BRIDGE, None)?);
-        Ok(read(inet.iter().chain(&bridge)))
+        let mut listed = Vec::new();
+        for family in [INET, BRIDGE] {
+            let all = self.ask_roughly(&Message::list_all(family, Kind::Chain, &self.name))?;
+            let name = self.name.clone();
+            for chain in all.iter().filter(|chain| is_of(chain, &name)) {
+                if let Some(name) = values(chain, CHAIN_NAME).next().and_then(text) {
+                    listed.extend(self.rules(family, name)?);
+                }
+            }
+        }
+        Ok(read(&listed))
     }
 
     /// The same for the chains of one network alone.
@@ -70,21 +83,21 @@ impl Table {
     pub fn counters_of(&mut self, network: NetworkId) -> Result<Counters, NftError> {
         let mut listed = Vec::new();
         for direction in Direction::ALL {
-            listed.extend(self.rules(INET, Some(&chain_name(direction, network)))?);
+            listed.extend(self.rules(INET, &chain_name(direction, network))?);
         }
         Ok(read(&listed))
     }
 
-    fn rules(&mut self, family: u8, chain: Option<&str>) -> Result<Vec<Vec<u8>>, NftError> {
-        let message = match chain {
-            None => Message::list_all(family, Kind::Rule, &self.name),
-            Some(chain) => Message::list_rules(family, &self.name, chain),
-        };
-        match self.socket.ask_until_quiet(&message) {
+    fn rules(&mut self, family: u8, chain: &str) -> Result<Vec<Vec<u8>>, NftError> {
+        self.ask_roughly(&Message::list_rules(family, &self.name, chain))
+    }
+
+    /// Nothing is what is listed of what is not there.
+    fn ask_roughly(&mut self, message: &Message) -> Result<Vec<Vec<u8>>, NftError> {
+        match self.socket.ask_roughly(message) {
+            Ok((answers, _)) => Ok(answers),
             Err(error) if is_missing(&error) => Ok(Vec::new()),
-            answer => answer.map_err(|source: NetError| {
-                failed(&self.name, Failure { step: Step::List, source })
-            }),
+            Err(source) => Err(failed(&self.name, Failure { step: Step::List, source })),
         }
     }
 }

@@ -111,19 +111,20 @@ impl Socket {
         self.send(&transaction(&[], first)).map(drop)
     }
 
-    /// Asks until nothing comes in between; the attributes of each answer.
-    pub(super) fn ask_until_quiet(&mut self, message: &Message) -> Result<Vec<Vec<u8>>, NetError> {
-        for _ in 1..TRIES {
-            match self.ask(message) {
-                Err(error) if is_disturbed(&error) => {}
-                outcome => return outcome,
-            }
-        }
-        self.ask(message)
+    /// Asks; the attributes of each answer.
+    ///
+    /// # Errors
+    /// [`NetError::Restless`] when a transaction came in between.
+    pub(super) fn ask(&mut self, message: &Message) -> Result<Vec<Vec<u8>>, NetError> {
+        let (answers, whole) = self.ask_roughly(message)?;
+        if whole { Ok(answers) } else { Err(NetError::Restless(1)) }
     }
 
-    /// Asks; the attributes of each answer.
-    pub(super) fn ask(&mut self, message: &Message) -> Result<Vec<Vec<u8>>, NetError> {
+    /// Asks; the attributes of each answer, and whether they are of one moment.
+    pub(super) fn ask_roughly(
+        &mut self,
+        message: &Message,
+    ) -> Result<(Vec<Vec<u8>>, bool), NetError> {
         self.sequence = self.sequence.wrapping_add(1);
         let first = self.sequence;
         let deadline = self.send(&message.alone(first))?;
@@ -137,7 +138,7 @@ impl Socket {
                 whole &= !frame.interrupted();
                 if matches!(frame.kind, kind::DONE | kind::ERROR) {
                     frame.verdict()??;
-                    return if whole { Ok(answers) } else { Err(NetError::Restless(1)) };
+                    return Ok((answers, whole));
                 }
                 if frame.kind == message.answer() {
                     answers.push(frame.payload.get(HEADER..).unwrap_or_default().to_vec());
