@@ -97,7 +97,7 @@ pub(super) fn bench(options: &Options, _: &Counts) -> Result<Vec<Row>, String> {
     Ok(all.collect())
 }
 
-fn rows_of(way: &str, policy: &Taken, nothing: &Taken, tracking: &Taken) -> [Row; 4] {
+fn rows_of(way: &str, policy: &Taken, nothing: &Taken, tracking: &Taken) -> [Row; 3] {
     let row = |what: String, unit, measured: &[f64], base: &[f64], budget| Row {
         what,
         unit,
@@ -109,7 +109,6 @@ fn rows_of(way: &str, policy: &Taken, nothing: &Taken, tracking: &Taken) -> [Row
     let (base, alone) = (&nothing.connections, "nothing but the tracking of connections");
     [
         row(format!("one stream, {way}"), "Gbit/s", &policy.streams, &nothing.streams, least),
-        row(format!("… with {alone}"), "Gbit/s", &tracking.streams, &nothing.streams, None),
         row(format!("connections, {way}"), "1/s", &policy.connections, base, None),
         row(format!("… with {alone}"), "1/s", &tracking.connections, base, None),
     ]
