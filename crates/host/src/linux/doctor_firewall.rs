@@ -42,10 +42,15 @@ fn judged(obstacles: &[Obstacle]) -> Finding {
     if obstacles.is_empty() {
         return Finding::ok(ID, "no firewall of somebody else drops what containers send");
     }
-    let named = obstacles.iter().map(|obstacle| {
+    // One chain may be in the way of several networks, with a line for each.
+    let mut named: Vec<String> = Vec::new();
+    for obstacle in obstacles {
         let verdict = if obstacle.certain { "drops" } else { "may drop" };
-        format!("{} {verdict} what containers send", obstacle.chain)
-    });
+        let name = format!("{} {verdict} what containers send", obstacle.chain);
+        if !named.contains(&name) {
+            named.push(name);
+        }
+    }
     let mut lines: Vec<&str> = obstacles.iter().map(|one| one.line.as_str()).collect();
     lines.retain(|line| !line.is_empty());
     lines.dedup();
@@ -57,8 +62,7 @@ fn judged(obstacles: &[Obstacle]) -> Finding {
         true => "containers do not reach the outside, nor are their published ports reached",
         false => "it hangs on what cannot be told here: klee network explain asks about one flow",
     };
-    let what = named.collect::<Vec<_>>().join("; ");
-    Finding::bad(ID, Level::Warn, what, [consequence, &remedy])
+    Finding::bad(ID, Level::Warn, named.join("; "), [consequence, &remedy])
 }
 
 #[cfg(test)]
@@ -73,6 +77,11 @@ mod tests {
             chain: chain.to_owned(),
             line: line.to_owned(),
         };
+        let both = judged(&[one(true, "a", "x"), one(true, "a", "y")]);
+        assert_eq!(
+            (both.what.as_str(), both.remedy.as_str()),
+            ("a drops what containers send", "x && y")
+        );
         let found = judged(&[one(true, "a", "x"), one(false, "b", ""), one(false, "c", "y")]);
         assert_eq!(found.level, Level::Warn);
         assert_eq!(
