@@ -8,7 +8,7 @@ use kleene_engine::Event;
 use kleene_model::{ContainerId, ExecId};
 use kleene_supervise::proto::ExitRecord;
 
-use super::{Context, setup};
+use super::{Context, clear, setup};
 
 /// A container whose supervisor is gone without a word: what it has written
 /// down is reported, and the end.
@@ -37,7 +37,7 @@ pub(super) fn report_exit(context: &Context, exec: &str, code: i32, last: bool) 
 /// started in our place finds the exits there.
 pub(super) async fn finish(context: &Context, id: ContainerId, failure: Option<String>) {
     context.views.leave(id);
-    blocking(context, id, setup::clear).await;
+    blocking(context, id, clear::clear).await;
     let stored = context.core.tell(match failure {
         Some(why) => {
             tracing::warn!(container = %id, why, "a container could not be started");

@@ -3,6 +3,7 @@
 
 mod adoption;
 mod attachments;
+mod clear;
 mod ending;
 mod killing;
 mod setup;

@@ -28,16 +28,17 @@ use kleene_supervise::proto::{
 use tokio::net::UnixStream;
 
 use super::Context;
+use super::clear::clear;
 use super::warden::nonblocking;
 
 /// How long a supervisor may take to make the namespaces.
 const READY_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long the kernel may take to let a cgroup go.
-const CGROUP_LIMIT: Duration = Duration::from_secs(2);
+pub(super) const CGROUP_LIMIT: Duration = Duration::from_secs(2);
 
 /// Where the OCI runtime keeps its state, below the daemon's root.
-const RUNTIME_ROOT: &str = "runtime";
+pub(super) const RUNTIME_ROOT: &str = "runtime";
 
 /// A supervisor that has made its namespaces and waits for the network.
 pub(super) struct Made {
@@ -269,20 +270,6 @@ fn make_dir(dir: &Path) -> Result<(), String> {
         .map_err(|err| format!("cannot make {}: {err}", dir.display()))
 }
 
-/// Removes what a container has only while it runs, but its run directory.
-pub(super) fn clear(context: &Context, id: ContainerId) {
-    clear_runtime(context, id);
-    let cgroup = cgroup(context, id).and_then(|name| {
-        let tree = Tree::find().map_err(|err| chain(&err))?;
-        tree.remove(&name, CGROUP_LIMIT).map_err(|err| chain(&err))?;
-        // The daemon's own goes with its last container.
-        tree.remove_parent(&name).map_err(|err| chain(&err))
-    });
-    if let Err(why) = cgroup {
-        tracing::warn!(container = %id, why, "the cgroup stays");
-    }
-}
-
 /// Removes a container's run directory, and with it the exits that its
 /// supervisor wrote down.
 pub(super) fn clear_run_dir(context: &Context, id: ContainerId) {
@@ -290,30 +277,6 @@ pub(super) fn clear_run_dir(context: &Context, id: ContainerId) {
         storage::remove_tree_later(&context.config.run_dir(id), &context.config.trash_dir());
     if let Err(err) = removed {
         tracing::warn!(container = %id, why = chain(&err), "the run directory stays");
-    }
-}
-
-/// A supervisor that was killed could not tell the OCI runtime to forget the
-/// container.
-fn clear_runtime(context: &Context, id: ContainerId) {
-    let root = context.config.root.join(RUNTIME_ROOT);
-    if !root.join(id.to_string()).exists() {
-        return;
-    }
-    let deleted = std::process::Command::new(&context.programs.runtime)
-        .arg("--root")
-        .arg(&root)
-        .args(["delete", "--force", &id.to_string()])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .output();
-    match deleted {
-        Ok(output) if output.status.success() => {}
-        Ok(output) => {
-            let why = String::from_utf8_lossy(&output.stderr).into_owned();
-            tracing::warn!(container = %id, why, "the OCI runtime does not forget the container");
-        }
-        Err(err) => tracing::warn!(container = %id, %err, "cannot start the OCI runtime"),
     }
 }
 
