@@ -237,8 +237,11 @@ fn elements_of_others_are_seen() {
     world(|| {
         let mut table = table();
         must(table.replace(&one_each()));
+        // What guards an address stands in both tables.
         nft("delete element inet kleene addresses4 { 10.0.0.2 }; \
-             add element inet kleene addresses6 { fd00::3 }");
+             delete element bridge kleene addresses4 { 10.0.0.2 }; \
+             add element inet kleene addresses6 { fd00::3 }; \
+             add element bridge kleene addresses6 { fd00::3 }");
         let mut seen = one_each();
         seen.remove(&guarded("10.0.0.2"));
         seen.insert(guarded("fd00::3"));

@@ -44,8 +44,13 @@ fn entries_of(piece: &Piece) -> Vec<(Set, Entry)> {
             ]
         }
         Piece::Guard { addr } => {
-            let set = of(Family::of(*addr), Set::Addresses4, Set::Addresses6);
-            vec![(set, exact(&[Field::Addr(*addr)]))]
+            let family = Family::of(*addr);
+            let sets = [
+                of(family, Set::Addresses4, Set::Addresses6),
+                // What is behind a port of a bridge must not claim it either.
+                of(family, Set::WireAddresses4, Set::WireAddresses6),
+            ];
+            sets.map(|set| (set, exact(&[Field::Addr(*addr)]))).to_vec()
         }
         Piece::Check { cable } => vec![(Set::Cables, exact(&[Field::Name(cable)]))],
         Piece::Admit { cable, addr } => {
@@ -67,13 +72,8 @@ fn entries_of(piece: &Piece) -> Vec<(Set, Entry)> {
             ]
         }
         Piece::Speak { cable, addr } => {
-            let family = Family::of(*addr);
-            let sources = of(family, Set::WireSources4, Set::WireSources6);
-            let addresses = of(family, Set::WireAddresses4, Set::WireAddresses6);
-            vec![
-                (sources, exact(&[Field::Name(cable), Field::Addr(*addr)])),
-                (addresses, exact(&[Field::Addr(*addr)])),
-            ]
+            let sources = of(Family::of(*addr), Set::WireSources4, Set::WireSources6);
+            vec![(sources, exact(&[Field::Name(cable), Field::Addr(*addr)]))]
         }
         Piece::Round { from, addr } => {
             let set = of(Family::of(*addr), Set::Round4, Set::Round6);

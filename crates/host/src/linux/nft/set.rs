@@ -198,8 +198,8 @@ sets! {
     Uplink6 Host "uplink6" [Name] Exact none "the interface of the default route";
     Ways4 Host "ways4" [Name] Exact none "interfaces with an address for nat";
     Ways6 Host "ways6" [Name] Exact none "interfaces with an address for nat";
-    WireAddresses4 Wire "addresses4" [V4] Exact none "addresses of containers on cables";
-    WireAddresses6 Wire "addresses6" [V6] Exact none "addresses of containers on cables";
+    WireAddresses4 Wire "addresses4" [V4] Exact none "addresses that only containers have";
+    WireAddresses6 Wire "addresses6" [V6] Exact none "addresses that only containers have";
     WireCables Wire "cables" [Name] Exact none "cables of containers";
     WireLogged Wire "logged" [Nfproto] Exact none "whose blocked packets are told";
     WireMacs Wire "macs" [Name Mac] Exact none "who may speak on which cable";

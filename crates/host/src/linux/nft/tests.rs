@@ -68,8 +68,8 @@ fn elements_share_messages_as_far_as_attributes_hold_them() {
     let one = [guarded(1)];
     assert_eq!(
         message::change("kleene", &one, &one, Known::Perhaps).len(),
-        1,
-        "nothing is removed"
+        2,
+        "one for each table, and nothing is removed"
     );
 }
 
