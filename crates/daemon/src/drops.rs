@@ -3,12 +3,18 @@
 //! The kernel sends them only while it is asked to (`Command::LogDrops`), and not
 //! too many of them. Who hears them always listens: that costs nothing.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use kleene_engine::State;
 use kleene_engine::host::chain;
 use kleene_host::linux::nft::{Blocked, Drops, Packet};
-use kleene_model::{Endpoint, LinkName, RoutedCable};
+use kleene_model::{Endpoint, LinkName, Protocol, RoutedCable};
 
 use crate::core::Core;
+
+/// How long is waited after the kernel did not answer.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Starts the thread that listens.
 ///
@@ -31,8 +37,8 @@ fn listen(core: &Core, mut drops: Drops) {
                 blocked.iter().for_each(|one| tell(&state, &drops, one));
             }
             Err(err) => {
-                tracing::error!(why = chain(&err), "blocked packets are told of no longer");
-                return;
+                tracing::error!(why = chain(&err), "cannot hear of blocked packets");
+                std::thread::sleep(PAUSE);
             }
         }
     }
@@ -81,19 +87,16 @@ fn concerned<'a>(
 /// `10.0.0.2:40000 to 10.0.0.3:80/tcp`.
 fn said(packet: &Packet) -> String {
     let Packet { source, destination, protocol, ports } = *packet;
-    let name = match protocol {
-        1 => "icmp".to_owned(),
-        6 => "tcp".to_owned(),
-        17 => "udp".to_owned(),
-        58 => "icmp6".to_owned(),
-        other => format!("protocol {other}"),
+    let name = match (Protocol::of_number(protocol), protocol) {
+        (Some(protocol), _) => protocol.to_string(),
+        (None, 1) => "icmp".to_owned(),
+        (None, 58) => "icmp6".to_owned(),
+        (None, other) => format!("protocol {other}"),
     };
     match ports {
         Some((from, to)) => {
-            let (source, destination) = (
-                std::net::SocketAddr::new(source, from),
-                std::net::SocketAddr::new(destination, to),
-            );
+            let (source, destination) =
+                (SocketAddr::new(source, from), SocketAddr::new(destination, to));
             format!("{source} to {destination}/{name}")
         }
         None => format!("{source} to {destination}, {name}"),

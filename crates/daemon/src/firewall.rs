@@ -137,8 +137,9 @@ impl Watcher {
 
     fn look(&mut self) -> Result<(), String> {
         let asked = self.core.ask(Command::NetworkPassings);
-        let Outcome::Passings(passings) = asked.map_err(|refusal| refusal.to_string())? else {
-            return Ok(());
+        let passings = match asked.map_err(|refusal| refusal.to_string())? {
+            Outcome::Passings(passings) => passings,
+            other => unreachable!("ways were asked for: {other:?}"),
         };
         let mut certain: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
         let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();

@@ -106,6 +106,9 @@ fn what_is_sent_does_what_the_policy_says() {
     says(&tried("near", "shop"), "a flow that is sent needs a port");
     says(&tried("outside", "shop:80"), "unsupported: sending a flow from outside");
     says(&tried("nobody", "shop:80"), "container not found");
+    let nobody = "unsupported: sending a flow from 10.4.6.99, which is not on this host";
+    says(&tried("10.4.6.99", "shop:80"), nobody);
+    let stopped = own("next")[0].clone();
     world.klee(["stop", "-t", "0", "next"]).ok();
     world.wait_until(LIMIT, "the end", || {
         let seen = world.http("GET", "/containers/next/inspect", None);
@@ -113,4 +116,5 @@ fn what_is_sent_does_what_the_policy_says() {
     });
     says(&tried("near", "next:80"), "container next does not run");
     says(&tried("next", "shop:80"), "container next does not run");
+    says(&tried(&stopped, "shop:80"), "container next does not run");
 }

@@ -1,14 +1,17 @@
 //! What becomes of a flow, and why: the policy's own word, from the state and the
 //! picture of the kernel.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use kleene_model::api::{ExplainConfig, Explanation};
 use kleene_model::policy::{
     Blocked, Flow, HostFacts, Member, Origin, Payload, Policy, Publication, Rule, Verdict,
 };
 use kleene_model::{
-    ContainerId, Driver, Dual, Family, LinkName, Listed, NetworkId, NetworkType, Protocol, Refusal,
+    ContainerId, Driver, Dual, Family, LinkName, Listed, Network, NetworkId, NetworkType, Protocol,
+    Refusal,
 };
 
 use crate::command::Outcome;
@@ -16,10 +19,57 @@ use crate::engine::Engine;
 use crate::host::Host;
 use crate::lookup;
 use crate::networks::host_refused;
-use crate::passage::{Explained, Passing, WEB, passage};
+use crate::passage::{Explained, Passage, Passing, WEB, passage};
 use crate::plan::Planner;
 use crate::plan_policy::rules_of;
 use crate::store::Store;
+
+/// What networks' containers usually do in a family: one of each asks somebody
+/// outside, and somebody outside asks one at a published port.
+fn usual(policy: &Policy, family: Family, out: Option<&LinkName>) -> Vec<(NetworkId, Flow)> {
+    let mut senders: BTreeMap<NetworkId, (Origin, IpAddr)> = BTreeMap::new();
+    for (addr, member) in policy.members.iter().filter(|(addr, _)| Family::of(**addr) == family) {
+        let sender = (Origin::Container(member.container), *addr);
+        senders.entry(member.network).or_insert(sender);
+    }
+    // Where nobody is yet, they will come out of the bridge.
+    for network in policy.networks.values().filter(|one| one.kind == NetworkType::Bridge) {
+        if let Some(subnet) = network.subnet.get(family) {
+            let sender = || (Origin::Interface(network.interface.clone()), subnet.last());
+            senders.entry(network.id).or_insert_with(sender);
+        }
+    }
+    let asks = senders.into_iter().map(|(network, (from, source))| {
+        let payload = Payload::Port(Protocol::Tcp, WEB);
+        (network, Flow { from, source, to: family.far_away(), payload, out: out.cloned() })
+    });
+    let mut asked: BTreeMap<NetworkId, Flow> = BTreeMap::new();
+    for publication in &policy.publications {
+        let network = publication.target.get(family).and_then(|addr| policy.network_of(addr));
+        if let Some(network) = network
+            && !asked.contains_key(&network.id)
+        {
+            asked.extend(from_outside(policy, publication, family).map(|flow| (network.id, flow)));
+        }
+    }
+    asks.chain(asked).collect()
+}
+
+/// Somebody outside asks at the first port of a publication.
+fn from_outside(policy: &Policy, publication: &Publication, family: Family) -> Option<Flow> {
+    let port = publication.ports.first()?;
+    let link = match &port.on {
+        Listed::Uplink => policy.host.uplink.get(family).clone()?,
+        Listed::These(links) => links.first()?.clone(),
+    };
+    Some(Flow {
+        to: policy.nat_source(&link, family)?,
+        from: Origin::Interface(link),
+        source: family.far_away(),
+        payload: Payload::Port(port.protocol, port.host.first),
+        out: None,
+    })
+}
 
 /// One end of a flow, as it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,73 +113,21 @@ impl<H: Host, S: Store> Engine<H, S> {
     /// port. Asked for when somebody else's firewall may stand in them.
     pub(crate) fn passings(&mut self) -> Result<Outcome, Refusal> {
         let policy = self.policy();
-        let networks: Vec<_> = self.state.networks().cloned().collect();
-        let mut passings = Vec::new();
-        for network in networks.iter().filter(|network| !network.leaving) {
-            let mut passages = Vec::new();
-            for family in Family::BOTH {
-                let out = self.host.way_out(family.far_away()).map_err(|err| host_refused(&err))?;
-                let out = out.or_else(|| policy.host.uplink.get(family).clone());
-                let flows = self.usual(&policy, network.id, family, out);
-                let verdicts = flows.iter().map(|flow| (flow, policy.verdict(flow)));
-                passages.extend(
-                    verdicts.filter_map(|(flow, verdict)| {
-                        passage(&self.state, &policy, flow, &verdict)
-                    }),
-                );
+        let mut passages: BTreeMap<NetworkId, Vec<Passage>> = BTreeMap::new();
+        for family in Family::BOTH {
+            let out = self.host.way_out(family.far_away()).map_err(|err| host_refused(&err))?;
+            let out = out.or_else(|| policy.host.uplink.get(family).clone());
+            for (network, flow) in usual(&policy, family, out.as_ref()) {
+                let way = passage(&self.state, &policy, &flow, &policy.verdict(&flow));
+                passages.entry(network).or_default().extend(way);
             }
-            passings.push(Passing { network: network.name.to_string(), passages });
         }
-        Ok(Outcome::Passings(passings))
-    }
-
-    /// What a network's containers usually do in a family: one asks somebody
-    /// outside, and somebody outside asks one at a published port.
-    fn usual(
-        &self,
-        policy: &Policy,
-        network: NetworkId,
-        family: Family,
-        out: Option<LinkName>,
-    ) -> Vec<Flow> {
-        let mut members = policy
-            .members
-            .iter()
-            .filter(|(addr, member)| member.network == network && Family::of(**addr) == family);
-        let bridge = policy.networks.get(&network);
-        let bridge = bridge.filter(|network| network.kind == NetworkType::Bridge);
-        let sender = members.next().map_or_else(
-            // Nobody is there yet, and will come out of the bridge.
-            || {
-                let (network, subnet) = (bridge?, bridge?.subnet.get(family).as_ref()?);
-                Some((Origin::Interface(network.interface.clone()), subnet.last()))
-            },
-            |(addr, member)| Some((Origin::Container(member.container), *addr)),
-        );
-        let asks = sender.map(|(from, source)| Flow {
-            from,
-            source,
-            to: family.far_away(),
-            payload: Payload::Port(Protocol::Tcp, WEB),
-            out: out.clone(),
-        });
-        let asked = policy.publications.iter().find_map(|publication| {
-            let target = (*publication.target.get(family))?;
-            policy.network_of(target).filter(|of| of.id == network)?;
-            let port = publication.ports.first()?;
-            let link = match &port.on {
-                Listed::Uplink => policy.host.uplink.get(family).clone()?,
-                Listed::These(links) => links.first()?.clone(),
-            };
-            Some(Flow {
-                to: policy.nat_source(&link, family)?,
-                from: Origin::Interface(link),
-                source: family.far_away(),
-                payload: Payload::Port(port.protocol, port.host.first),
-                out: None,
-            })
-        });
-        asks.into_iter().chain(asked).collect()
+        let networks = self.state.networks().filter(|network| !network.leaving);
+        let passing = |network: &Arc<Network>| Passing {
+            network: network.name.to_string(),
+            passages: passages.remove(&network.id).unwrap_or_default(),
+        };
+        Ok(Outcome::Passings(networks.map(passing).collect()))
     }
 
     fn end(&self, text: &str) -> Result<End, Refusal> {

@@ -138,9 +138,10 @@ pub struct Step {
     pub led: bool,
 }
 
-/// Destinations are exchanged by chains of this priority, and sources.
-const LEAD: i32 = -100;
-const LEAVE: i32 = 100;
+/// The priority of chains that exchange destinations: `nft` calls it `dstnat`.
+pub const LEAD: i32 = -100;
+/// That of those that exchange sources: `srcnat`.
+pub const LEAVE: i32 = 100;
 
 /// The way of a flow that passes.
 pub(crate) fn passage(

@@ -71,19 +71,19 @@ impl State {
         let (protocol, wanted) = (port.protocol, port.host);
         // Of thousands, few are of the same port: nothing else is looked up.
         let meets = |port: &PublishedPort| port.protocol == protocol && port.host.meets(wanted);
-        let held_by = |of: &Container, ports: usize| -> Vec<Ports> {
+        let led_by = |of: &Container, ports: usize| -> Vec<Ports> {
             let ports = of.ports.iter().enumerate().take(ports);
             let ports = ports.filter(|(at, port)| meets(port) && self.held(of.id, *at).is_none());
             ports.map(|(_, port)| port.host).collect()
         };
-        let mut taken = held_by(container, place);
+        let mut taken = led_by(container, place);
         for id in self.publishers(protocol, wanted) {
             let Some(other) = self.container(id).filter(|other| other.id != container.id) else {
                 continue;
             };
             let earlier = other.sequence < container.sequence;
             if earlier && other.run.has_network() && self.target(id, family).is_some() {
-                taken.extend(held_by(other, other.ports.len()));
+                taken.extend(led_by(other, other.ports.len()));
             }
         }
         let mut free = vec![wanted];

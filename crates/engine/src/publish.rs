@@ -11,7 +11,7 @@ use kleene_model::{
 
 use crate::command::Outcome;
 use crate::engine::Engine;
-use crate::host::{Host, Listener};
+use crate::host::{Host, HostError, Listener};
 use crate::lookup;
 use crate::networks::host_refused;
 use crate::store::{Durability, Store};
@@ -37,25 +37,36 @@ impl<H: Host, S: Store> Engine<H, S> {
         Ok(ports)
     }
 
-    /// Whether programs of the host leave ports free. They are asked about all at
-    /// once: the kernel goes through all sockets for an answer.
+    /// Whether programs of the host leave ports free.
     fn permit_free(&mut self, ports: &[PublishedPort]) -> Result<(), Refusal> {
+        let held = self.held_by_host(ports).map_err(|err| host_refused(&err))?;
+        match ports.iter().zip(held).find_map(|(port, held)| Some((port.protocol, held?))) {
+            None => Ok(()),
+            Some((protocol, Listener { port, holder, .. })) => {
+                Err(Refusal::PortHeld { port, protocol, holder })
+            }
+        }
+    }
+
+    /// The program of the host that holds a port, for each. They are asked about all
+    /// at once: the kernel goes through all sockets for an answer.
+    fn held_by_host(
+        &mut self,
+        ports: &[PublishedPort],
+    ) -> Result<Vec<Option<Listener>>, HostError> {
+        let mut held = vec![None; ports.len()];
         for protocol in Protocol::BOTH {
-            let of = || ports.iter().filter(|port| port.protocol == protocol);
-            let wanted: Vec<Ports> = of().map(|port| port.host).collect();
+            let of = |port: &&PublishedPort| port.protocol == protocol;
+            let wanted: Vec<Ports> = ports.iter().filter(of).map(|port| port.host).collect();
             if wanted.is_empty() {
                 continue;
             }
-            let listeners = self.host.listeners(protocol, &wanted);
-            let listeners = listeners.map_err(|err| host_refused(&err))?;
-            if let Some(Listener { port, holder, .. }) =
-                of().find_map(|port| self.holder(port, &listeners))
-            {
-                let (port, holder) = (*port, holder.clone());
-                return Err(Refusal::PortHeld { port, protocol, holder });
+            let listeners = self.host.listeners(protocol, &wanted)?;
+            for (held, port) in held.iter_mut().zip(ports).filter(|(_, port)| of(port)) {
+                *held = self.holder(port, &listeners).cloned();
             }
         }
-        Ok(())
+        Ok(held)
     }
 
     /// Whether a port may be published, beside others of the same container.
@@ -186,26 +197,20 @@ impl<H: Host, S: Store> Engine<H, S> {
     /// Looks again which ports of containers that start, or run, are held by programs
     /// of the host. Those are not led to them, for as long as they are.
     pub(crate) fn look_for_holders(&mut self, containers: &[&Container]) {
-        for protocol in Protocol::BOTH {
-            let of = |container: &&Container| -> Vec<(ContainerId, usize, PublishedPort)> {
-                let ports = container.ports.iter().cloned().enumerate();
-                let ports = ports.filter(|(_, port)| port.protocol == protocol);
-                ports.map(|(place, port)| (container.id, place, port)).collect()
-            };
-            let published: Vec<_> = containers.iter().flat_map(of).collect();
-            if published.is_empty() {
-                continue;
-            }
-            let ports: Vec<Ports> = published.iter().map(|(.., port)| port.host).collect();
-            // What cannot be asked is taken for free: the kernel leads it, whoever
-            // holds it.
-            let listeners = self.host.listeners(protocol, &ports).unwrap_or_default();
-            for (id, place, port) in published {
-                let held = self.holder(&port, &listeners).map(|listener| {
-                    format!("port {}/{protocol} is held by {}", listener.port, listener.holder)
-                });
-                self.state.set_held(id, place, held);
-            }
+        let placed = |container: &&Container| {
+            let ports = container.ports.iter().cloned().enumerate();
+            let id = container.id;
+            ports.map(move |(place, port)| ((id, place), port)).collect::<Vec<_>>()
+        };
+        let placed = containers.iter().flat_map(placed);
+        let (places, ports): (Vec<(ContainerId, usize)>, Vec<PublishedPort>) = placed.unzip();
+        // What cannot be asked is taken for free: the kernel leads it, whoever holds it.
+        let held = self.held_by_host(&ports).unwrap_or_else(|_| vec![None; ports.len()]);
+        for (((id, place), port), held) in places.into_iter().zip(ports).zip(held) {
+            let held = held.map(|listener| {
+                format!("port {}/{} is held by {}", listener.port, port.protocol, listener.holder)
+            });
+            self.state.set_held(id, place, held);
         }
     }
 

@@ -31,6 +31,12 @@ impl Protocol {
             Self::Udp => 17,
         }
     }
+
+    /// The one of that number; `None` for a protocol without ports, or another.
+    #[must_use]
+    pub fn of_number(number: u8) -> Option<Self> {
+        Self::BOTH.into_iter().find(|protocol| protocol.number() == number)
+    }
 }
 
 impl fmt::Display for Protocol {

@@ -3,6 +3,7 @@
 use clap::builder::NonEmptyStringValueParser;
 use clap_complete::engine::ArgValueCompleter;
 
+use super::OneContainer;
 use crate::api::ContainerChanges;
 use crate::client::{ApiError, Client};
 use crate::completion;
@@ -41,11 +42,8 @@ pub(crate) struct RmArgs {
 /// `container rename`
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct RenameArgs {
-    #[arg(
-        value_parser = NonEmptyStringValueParser::new(),
-        add = ArgValueCompleter::new(completion::containers)
-    )]
-    container: String,
+    #[command(flatten)]
+    of: OneContainer,
     new_name: String,
 }
 
@@ -126,7 +124,7 @@ pub(super) async fn remove_stopped(client: &Client, container: &str) -> Result<(
 
 pub(super) async fn rename(ui: &mut Ui, client: &Client, args: RenameArgs) -> Result<u8, Failure> {
     let changes = ContainerChanges { name: Some(args.new_name), ..ContainerChanges::default() };
-    let id = client.container_update(&args.container, &changes).await?;
+    let id = client.container_update(&args.of.container, &changes).await?;
     ui.data(&id)?;
     Ok(0)
 }

@@ -14,10 +14,25 @@ pub(crate) use port::{PortArgs, PublishArgs};
 pub(crate) use run::RunArgs;
 pub(crate) use show::{InspectContainerArgs, LogsArgs, LsArgs};
 
+use clap::builder::NonEmptyStringValueParser;
+use clap_complete::engine::ArgValueCompleter;
+
 use crate::client::Client;
+use crate::completion;
 use crate::failure::Failure;
 use crate::output::{self, PruneArgs};
 use crate::ui::Ui;
+
+/// A container.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct OneContainer {
+    /// Container: its name, or the beginning of its id
+    #[arg(
+        value_parser = NonEmptyStringValueParser::new(),
+        add = ArgValueCompleter::new(completion::containers)
+    )]
+    container: String,
+}
 
 /// Verbs of containers.
 #[derive(Debug, clap::Subcommand)]

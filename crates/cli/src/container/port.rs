@@ -1,11 +1,9 @@
 //! `container port`, `publish` and `unpublish`.
 
-use clap::builder::NonEmptyStringValueParser;
-use clap_complete::ArgValueCompleter;
 use kleene_model::api::{ContainerInspect, PublishedPort, PublishedPortConfig, UnpublishConfig};
 
+use super::OneContainer;
 use crate::client::Client;
-use crate::completion;
 use crate::details;
 use crate::failure::Failure;
 use crate::output::{self, Format, InspectOutput};
@@ -15,11 +13,8 @@ use crate::ui::Ui;
 /// `container port`
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct PortArgs {
-    #[arg(
-        value_parser = NonEmptyStringValueParser::new(),
-        add = ArgValueCompleter::new(completion::containers)
-    )]
-    container: String,
+    #[command(flatten)]
+    of: OneContainer,
     /// How it is shown
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
@@ -28,11 +23,8 @@ pub(crate) struct PortArgs {
 /// `container publish` and `container unpublish`
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct PublishArgs {
-    #[arg(
-        value_parser = NonEmptyStringValueParser::new(),
-        add = ArgValueCompleter::new(completion::containers)
-    )]
-    container: String,
+    #[command(flatten)]
+    of: OneContainer,
     /// [INTERFACE:]HOST[:CONTAINER][/tcp|udp]
     #[arg(required = true, value_name = "PORT")]
     ports: Vec<String>,
@@ -40,7 +32,7 @@ pub(crate) struct PublishArgs {
 
 pub(super) async fn port(ui: &mut Ui, client: &Client, args: PortArgs) -> Result<u8, Failure> {
     let how = InspectOutput { output: args.output };
-    let what = (args.container.as_str(), &how);
+    let what = (args.of.container.as_str(), &how);
     output::inspect(ui, client, "containers", what, async |ui, inspected: ContainerInspect| {
         print(ui, inspected.container.public_ports)
     })
@@ -70,7 +62,7 @@ pub(super) fn print(ui: &mut Ui, ports: Vec<PublishedPort>) -> Result<(), Failur
 
 pub(super) async fn publish(client: &Client, args: PublishArgs) -> Result<u8, Failure> {
     for port in &args.ports {
-        client.container_publish(&args.container, &ports::parse(port)?).await?;
+        client.container_publish(&args.of.container, &ports::parse(port)?).await?;
     }
     Ok(0)
 }
@@ -82,7 +74,7 @@ pub(super) async fn unpublish(client: &Client, args: PublishArgs) -> Result<u8, 
             ports::parse(port)?;
         let interfaces = Some(interfaces).filter(|interfaces| !interfaces.is_empty());
         let meant = UnpublishConfig { interfaces, host_port, protocol };
-        client.container_unpublish(&args.container, &meant).await?;
+        client.container_unpublish(&args.of.container, &meant).await?;
     }
     Ok(0)
 }

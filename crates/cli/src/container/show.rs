@@ -1,7 +1,5 @@
 //! `container ls` and `logs`.
 
-use clap::builder::NonEmptyStringValueParser;
-use clap_complete::engine::ArgValueCompleter;
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use kleene_model::Driver;
@@ -10,6 +8,7 @@ use kleene_model::api::{
     PublishedPort,
 };
 
+use super::OneContainer;
 use crate::api::LogQuery;
 use crate::client::{ApiError, Client, parse};
 use crate::failure::Failure;
@@ -18,7 +17,7 @@ use crate::output::{self, Columns, InspectOutput, ListArgs};
 use crate::stdio::Output;
 use crate::table;
 use crate::ui::Ui;
-use crate::{completion, details, durations};
+use crate::{details, durations};
 
 /// `container ls`
 #[derive(Debug, Clone, clap::Args)]
@@ -65,12 +64,8 @@ impl Key for ContainerKey {
 /// `container inspect`
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct InspectContainerArgs {
-    /// Its name, or the beginning of its id
-    #[arg(
-        value_parser = NonEmptyStringValueParser::new(),
-        add = ArgValueCompleter::new(completion::containers)
-    )]
-    container: String,
+    #[command(flatten)]
+    of: OneContainer,
     #[command(flatten)]
     how: InspectOutput,
 }
@@ -87,11 +82,8 @@ pub(crate) struct LogsArgs {
     /// Put the time before each line
     #[arg(short, long)]
     timestamps: bool,
-    #[arg(
-        value_parser = NonEmptyStringValueParser::new(),
-        add = ArgValueCompleter::new(completion::containers)
-    )]
-    container: String,
+    #[command(flatten)]
+    of: OneContainer,
 }
 
 pub(super) async fn ls(ui: &mut Ui, client: &Client, args: LsArgs) -> Result<u8, Failure> {
@@ -147,7 +139,7 @@ pub(super) async fn inspect(
     client: &Client,
     args: InspectContainerArgs,
 ) -> Result<u8, Failure> {
-    let what = (args.container.as_str(), &args.how);
+    let what = (args.of.container.as_str(), &args.how);
     output::inspect(ui, client, "containers", what, async |ui, inspected: ContainerInspect| {
         let networks = client.list::<Network>("/networks/list").await?.items;
         print(ui, inspected, &networks)
@@ -243,9 +235,9 @@ const COLUMNS: Columns<ContainerSummary> = Columns {
 
 /// Copies the log's bytes to stdout.
 pub(super) async fn logs(client: &Client, args: LogsArgs) -> Result<u8, Failure> {
-    let LogsArgs { follow, tail, timestamps, container } = args;
+    let LogsArgs { follow, tail, timestamps, of } = args;
     let query = LogQuery { follow, tail, timestamps };
-    let mut body = client.container_logs(&container, &query).await?;
+    let mut body = client.container_logs(&of.container, &query).await?;
     let mut output = Output::stdout();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|err| ApiError::Lost(Box::new(err)))?;

@@ -90,26 +90,21 @@ pub(super) async fn all_stats(State(app): State<App>) -> Answer {
 }
 
 pub(super) async fn network_stats(State(app): State<App>, Path(network): Path<String>) -> Answer {
-    let of = of::<Vec<RuleCount>>;
-    let rows = of(Operation::NetworkStats)(of_network(&app, &network).await)?;
-    Ok(Json(rows).into_response())
-}
-
-async fn of_network(app: &App, network: &str) -> Result<Vec<RuleCount>, Refusal> {
-    let state = app.core.snapshot();
-    let id = view::network_id(&state, network)?;
-    Ok(rows(&state, counted(app, Some(id)).await?))
+    let (operation, state) = (Operation::NetworkStats, app.core.snapshot());
+    let id = of(operation)(view::network_id(&state, &network))?;
+    let counters = of(operation)(counted(&app, Some(id)).await)?;
+    Ok(Json(rows(&state, counters)).into_response())
 }
 
 /// A network, with what its rules have counted. Where the kernel does not tell, the
 /// rest is shown nevertheless.
 pub(super) async fn network_inspect(State(app): State<App>, Path(network): Path<String>) -> Answer {
-    let operation = Operation::NetworkInspect;
-    let state = app.core.snapshot();
+    let (operation, state) = (Operation::NetworkInspect, app.core.snapshot());
+    let id = of(operation)(view::network_id(&state, &network))?;
     let mut inspected = of(operation)(view::network_inspect(&state, &network))?;
     inspected.health.foreign = app.firewalls.of(&inspected.network.name);
-    match of_network(&app, &inspected.network.id).await {
-        Ok(counters) => inspected.counters = counters,
+    match counted(&app, Some(id)).await {
+        Ok(counters) => inspected.counters = rows(&state, counters),
         Err(why) => tracing::warn!(network, %why, "a network is shown without its counters"),
     }
     Ok(Json(inspected).into_response())

@@ -69,11 +69,12 @@ fn cannot_send(from: &str) -> Refusal {
 
 /// A container that is stopped sends nothing, and has no address.
 fn runs(state: &Snapshot, end: &str) -> Result<(), Refusal> {
-    if matches!(end, "host" | "outside") || end.parse::<IpAddr>().is_ok() {
-        return Ok(());
-    }
-    let id = view::container_id(state, end)?;
-    match state.container(id) {
+    let container = match (end, end.parse::<IpAddr>()) {
+        ("host" | "outside", _) => None,
+        (_, Ok(addr)) => sender(state, addr),
+        (_, Err(_)) => Some(view::container_id(state, end)?),
+    };
+    match container.and_then(|id| state.container(id)) {
         Some(container) if container.driver != Driver::Host && !container.run.is_running() => {
             Err(Refusal::InvalidRequest {
                 why: format!(
@@ -109,11 +110,8 @@ async fn send(
         None => trial::from_host(&trial),
     });
     let outcome = sent.await.map_err(|err| host(err.to_string()))?;
-    let outcome = outcome.map_err(|err| match container {
-        // An address that is nobody's here.
-        None => Refusal::Host { what: format!("{}: {}", explained.source, chain(&err)) },
-        Some(_) => host(chain(&err)),
-    })?;
+    let outcome = outcome.map_err(|err| host(chain(&err)))?;
+    let outcome = outcome.ok_or_else(|| cannot_send(&explained.source))?;
     Ok(judge(explained, &outcome, is_direct(state, source, to)))
 }
 
@@ -142,7 +140,8 @@ fn judge(explained: Explanation, outcome: &trial::Outcome, direct: bool) -> Flow
     let packet = match (outcome.heard, passed) {
         (Heard::Answer, _) => "passed, and was answered",
         (Heard::Refusal, Some(true)) => "passed, and its destination refused it",
-        (Heard::Refusal, _) => "refused on its way",
+        (Heard::Refusal, Some(false)) => "refused on its way",
+        (Heard::Refusal, None) => "refused by somebody",
         (Heard::Nothing, Some(true)) => "passed, and nobody answered",
         (Heard::Nothing, Some(false)) => "dropped on its way",
         (Heard::Nothing, None) => "not answered",

@@ -68,24 +68,26 @@ const BUFFER: usize = 64 * 1024;
 /// The group that is told of new flows (`NFNLGRP_CONNTRACK_NEW`): a bit.
 const NEW: u32 = 1;
 
-/// Sends a flow from the host, the calling thread's network namespace.
+/// Sends a flow from the host, the calling thread's network namespace; `None` when
+/// its source is not there.
 ///
 /// # Errors
-/// When it cannot be sent: the source is not the host's, or there is no socket.
-pub fn from_host(trial: &Trial) -> Result<Outcome, HostError> {
+/// When the kernel gives no socket, or does not send.
+pub fn from_host(trial: &Trial) -> Result<Option<Outcome>, HostError> {
     run(trial, || speak(trial)).map_err(error::host("send a flow"))
 }
 
-/// Sends a flow from a container on the calling thread's host.
+/// Sends a flow from a container on the calling thread's host; `None` when its source
+/// is not there.
 ///
 /// # Errors
-/// When it cannot be sent: the source is not the container's, its namespace is not
-/// known, or there is no socket.
+/// When the container's namespace is not known, or the kernel gives no socket, or
+/// does not send.
 pub fn from_container(
     namespaces: &Namespaces,
     container: ContainerId,
     trial: &Trial,
-) -> Result<Outcome, HostError> {
+) -> Result<Option<Outcome>, HostError> {
     let sent = || {
         let netns = namespaces.get(container)?;
         run(trial, || enter(netns.as_fd(), || speak(trial)))
@@ -95,11 +97,11 @@ pub fn from_container(
 
 fn run(
     trial: &Trial,
-    speak: impl FnOnce() -> Result<(SocketAddr, Heard), NetError>,
-) -> Result<Outcome, NetError> {
+    speak: impl FnOnce() -> Result<Option<(SocketAddr, Heard)>, NetError>,
+) -> Result<Option<Outcome>, NetError> {
     let mut listener = Listener::open(NETLINK_NETFILTER, NEW)?;
     listener.hold(ROOM);
-    let (from, heard) = speak()?;
+    let Some((from, heard)) = speak()? else { return Ok(None) };
     let flow = Flow { from, to: trial.to, protocol: trial.protocol.number() };
     let (mut found, mut lost, mut buffer) = (false, false, vec![0; BUFFER]);
     // Who is told is told before the answer came. A drain takes so many at once.
@@ -118,11 +120,12 @@ fn run(
         }
     }
     let tracked = if found { Some(true) } else { (!lost).then_some(false) };
-    Ok(Outcome { heard, tracked })
+    Ok(Some(Outcome { heard, tracked }))
 }
 
-/// Sends, and waits for what comes back; which end it was sent from.
-fn speak(trial: &Trial) -> Result<(SocketAddr, Heard), NetError> {
+/// Sends, and waits for what comes back; which end it was sent from. `None` when the
+/// source is not there.
+fn speak(trial: &Trial) -> Result<Option<(SocketAddr, Heard)>, NetError> {
     let failed = |what| move |errno: Errno| NetError::Socket { what, source: errno.into() };
     let family = match trial.to {
         SocketAddr::V4(_) => AddressFamily::INET,
@@ -134,7 +137,10 @@ fn speak(trial: &Trial) -> Result<(SocketAddr, Heard), NetError> {
     };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = socket_with(family, kind, flags, None).map_err(failed("open a socket"))?;
-    bind(&socket, &SocketAddr::new(trial.source, 0)).map_err(failed("take the source"))?;
+    match bind(&socket, &SocketAddr::new(trial.source, 0)) {
+        Err(Errno::ADDRNOTAVAIL) => return Ok(None),
+        bound => bound.map_err(failed("take the source"))?,
+    }
     let connected = connect(&socket, &trial.to);
     let own = getsockname(&socket).map_err(failed("ask for the source"))?;
     let from = SocketAddr::try_from(own).map_err(failed("ask for the source"))?;
@@ -143,9 +149,12 @@ fn speak(trial: &Trial) -> Result<(SocketAddr, Heard), NetError> {
         (begun, _) => begun,
     };
     match begun {
-        Ok(()) if trial.protocol == Protocol::Tcp => return Ok((from, Heard::Answer)),
+        Ok(()) if trial.protocol == Protocol::Tcp => return Ok(Some((from, Heard::Answer))),
         Ok(()) | Err(Errno::INPROGRESS) => {}
-        Err(errno) => return heard(errno).map(|heard| (from, heard)).map_err(failed("send")),
+        Err(errno) => {
+            let heard = heard(errno).map_err(failed("send"))?;
+            return Ok(Some((from, heard)));
+        }
     }
     let event = if trial.protocol == Protocol::Tcp { PollFlags::OUT } else { PollFlags::IN };
     let deadline = Instant::now() + LIMIT;
@@ -153,7 +162,7 @@ fn speak(trial: &Trial) -> Result<(SocketAddr, Heard), NetError> {
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
         match poll(&mut [PollFd::new(&socket, event)], Some(&timeout)) {
-            Ok(0) => return Ok((from, Heard::Nothing)),
+            Ok(0) => return Ok(Some((from, Heard::Nothing))),
             Ok(_) => break,
             Err(Errno::INTR) => {}
             Err(errno) => return Err(failed("wait for an answer")(errno)),
@@ -163,10 +172,11 @@ fn speak(trial: &Trial) -> Result<(SocketAddr, Heard), NetError> {
         Protocol::Tcp => sockopt::socket_error(&socket).and_then(|answer| answer),
         Protocol::Udp => recv(&socket, &mut [0; 1][..], RecvFlags::empty()).map(drop),
     };
-    match answer {
-        Ok(()) => Ok((from, Heard::Answer)),
-        Err(errno) => heard(errno).map(|heard| (from, heard)).map_err(failed("hear the answer")),
-    }
+    let heard = match answer {
+        Ok(()) => Heard::Answer,
+        Err(errno) => heard(errno).map_err(failed("hear the answer"))?,
+    };
+    Ok(Some((from, heard)))
 }
 
 /// What an error of a socket tells of who else there is.
@@ -178,8 +188,7 @@ fn heard(errno: Errno) -> Result<Heard, Errno> {
         }
         Errno::NETUNREACH => Ok(Heard::NoRoute),
         // What is dropped on its way out may be told at once.
-        Errno::PERM => Ok(Heard::Nothing),
-        Errno::TIMEDOUT => Ok(Heard::Nothing),
+        Errno::PERM | Errno::TIMEDOUT => Ok(Heard::Nothing),
         other => Err(other),
     }
 }

@@ -155,13 +155,13 @@ fn port(what: What, by: By, v4: bool, entry: &Entry, mut key: Reader<'_>) -> Opt
     };
     if what == What::Open {
         let addr = addr(&mut key, v4)?;
-        let protocol = protocol(key.protocol()?)?;
+        let protocol = Protocol::of_number(key.protocol()?)?;
         let first = key.port()?;
         key.done(())?;
         let last = last_port(entry.last.as_ref().unwrap_or(&entry.key))?;
         return Some(Piece::Open { gate, addr, protocol, ports: Ports { first, last } });
     }
-    let protocol = protocol(key.protocol()?)?;
+    let protocol = Protocol::of_number(key.protocol()?)?;
     let host = key.port()?;
     key.done(())?;
     let Some(Held::Bytes(value)) = &entry.value else { return None };
@@ -185,10 +185,6 @@ fn port(what: What, by: By, v4: bool, entry: &Entry, mut key: Reader<'_>) -> Opt
 fn last_port(key: &[u8]) -> Option<u16> {
     let [.., high, low, 0, 0] = key else { return None };
     Some(u16::from_be_bytes([*high, *low]))
-}
-
-fn protocol(number: u8) -> Option<Protocol> {
-    Protocol::BOTH.into_iter().find(|protocol| protocol.number() == number)
 }
 
 /// Ports, written in the one way in which we write them.

@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 use kleene_model::NetworkId;
 
 use super::attributes::values;
-use super::entry::read_comment;
+use super::entry::{self, read_comment};
 use super::layout::{BRIDGE, INET, Kind};
 use super::message::Message;
 use super::network::{Direction, chain_name, network_of};
 use super::reason::Block;
 use super::rule::CHAIN_NAME;
+use super::ruleset::{self, Verdict};
 use super::socket::Failure;
 use super::{NftError, Step, Table, failed, is_missing, is_of};
 
@@ -68,8 +69,8 @@ impl Table {
             let all = self.ask_roughly(&Message::list_all(family, Kind::Chain, &self.name))?;
             let name = self.name.clone();
             for chain in all.iter().filter(|chain| is_of(chain, &name)) {
-                if let Some(name) = values(chain, CHAIN_NAME).next().and_then(text) {
-                    listed.extend(self.rules(family, name)?);
+                if let Some(name) = values(chain, CHAIN_NAME).next().and_then(entry::text) {
+                    listed.extend(self.rules(family, &name)?);
                 }
             }
         }
@@ -114,57 +115,35 @@ pub(super) fn read<'a>(listed: impl IntoIterator<Item = &'a Vec<u8>>) -> Counter
     counters
 }
 
-/// Attributes of a rule, and of what it is made of (`nf_tables.h`).
-const CHAIN: u16 = 2;
-const EXPRESSIONS: u16 = 4;
-const USERDATA: u16 = 7;
-const ELEMENT: u16 = 1;
-const NAME: u16 = 1;
-const DATA: u16 = 2;
-
-fn one(rule: &[u8]) -> Option<(Counted, Count)> {
-    let chain = text(values(rule, CHAIN).next()?)?;
-    let about = read_comment(values(rule, USERDATA).next()?)?;
+fn one(listed: &[u8]) -> Option<(Counted, Count)> {
+    /// Where the kernel has a rule's comment, and what a counter has counted.
+    const USERDATA: u16 = 7;
+    const BYTES: u16 = 1;
+    const PACKETS: u16 = 2;
+    let (chain, rule) = ruleset::rule(listed)?;
+    let about = read_comment(values(listed, USERDATA).next()?)?;
     let (mut count, mut fate) = (None, None);
-    let all = values(rule, EXPRESSIONS).flat_map(|list| values(list, ELEMENT));
-    for expression in all {
-        let name = values(expression, NAME).next()?;
-        let Some(data) = values(expression, DATA).next() else { continue };
-        match name {
-            b"counter\0" => {
-                count = Some(Count { packets: number(data, 2)?, bytes: number(data, 1)? })
-            }
-            b"immediate\0" => fate = verdict(data).or(fate),
+    for expression in &rule.expressions {
+        let number = |kind| expression.value(kind)?.try_into().ok().map(u64::from_be_bytes);
+        match expression.kind.as_str() {
+            "counter" => count = Some(Count { packets: number(PACKETS)?, bytes: number(BYTES)? }),
+            "immediate" => fate = expression.verdict(VERDICT).and_then(|it| ends(&it)).or(fate),
             _ => {}
         }
     }
-    let counted = Counted { network: network_of(chain), rule: about, fate: fate? };
+    let counted = Counted { network: network_of(&chain), rule: about, fate: fate? };
     Some((counted, count?))
 }
 
-fn text(bytes: &[u8]) -> Option<&str> {
-    std::str::from_utf8(bytes.strip_suffix(&[0])?).ok()
-}
+/// Where an immediate value has its verdict.
+const VERDICT: u16 = 2;
 
-fn number(data: &[u8], kind: u16) -> Option<u64> {
-    values(data, kind).next()?.try_into().ok().map(u64::from_be_bytes)
-}
-
-/// What a verdict does; `None` for what is none, or that goes on elsewhere.
-fn verdict(immediate: &[u8]) -> Option<Fate> {
-    const VERDICT: u16 = 2;
-    const CODE: u16 = 1;
-    const TO: u16 = 2;
-    const ACCEPT: [u8; 4] = super::rule::ACCEPT.to_be_bytes();
-    let verdict = values(values(immediate, DATA).next()?, VERDICT).next()?;
-    let code = values(verdict, CODE).next()?;
-    if code == ACCEPT {
-        return Some(Fate::Passed);
-    }
-    let to = text(values(verdict, TO).next()?)?;
-    match to {
-        _ if to == Block::Refuse.chain() => Some(Fate::Refused),
-        _ if to == Block::Drop.chain() => Some(Fate::Dropped),
+/// What a verdict means for a packet; `None` for one that goes on elsewhere.
+fn ends(verdict: &Verdict) -> Option<Fate> {
+    match verdict {
+        Verdict::Accept => Some(Fate::Passed),
+        Verdict::Goto(to) if to == Block::Refuse.chain() => Some(Fate::Refused),
+        Verdict::Goto(to) if to == Block::Drop.chain() => Some(Fate::Dropped),
         _ => None,
     }
 }
@@ -221,11 +200,16 @@ mod tests {
         }
     }
 
-    /// The rule as the kernel lists it: its counter has numbers.
+    /// The rule as the kernel lists it: it has a handle, and its counter numbers.
     fn with_counts(rule: &[u8], packets: u64, bytes: u64) -> Vec<u8> {
         use super::super::attributes::{Writer, attributes};
         use super::super::rule::expression;
+        const HANDLE: u16 = 3;
+        const EXPRESSIONS: u16 = 4;
+        const ELEMENT: u16 = 1;
+        const NAME: u16 = 1;
         let mut w = Writer::default();
+        w.put(HANDLE, &7_u64.to_be_bytes());
         for attribute in attributes(rule) {
             if attribute.kind != EXPRESSIONS {
                 w.put(attribute.kind, attribute.value);

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use kleene_model::LinkName;
+use kleene_model::{LinkName, Protocol};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -205,11 +205,8 @@ fn ipv6(bytes: &[u8]) -> Option<Packet> {
 }
 
 fn ports(protocol: u8, rest: &[u8]) -> Option<(u16, u16)> {
-    const TCP: u8 = 6;
-    const UDP: u8 = 17;
     let [a, b, c, d] = *rest.first_chunk::<4>()?;
-    matches!(protocol, TCP | UDP)
-        .then_some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
+    Protocol::of_number(protocol).map(|_| (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
 }
 
 #[cfg(test)]

@@ -117,7 +117,8 @@ pub(super) fn read(set: Set, attributes: &[u8]) -> Option<Vec<Entry>> {
     list.map(|element| Entry::read(element).filter(fits)).collect()
 }
 
-fn text(bytes: &[u8]) -> Option<String> {
+/// A text, with the zero byte at its end or without.
+pub(super) fn text(bytes: &[u8]) -> Option<String> {
     let bytes = bytes.strip_suffix(&[0]).unwrap_or(bytes);
     Some(std::str::from_utf8(bytes).ok()?.to_owned())
 }

@@ -16,6 +16,7 @@ use super::rule::{
 };
 use super::set::Set;
 use super::translate::Manip;
+use kleene_engine::passage;
 use kleene_model::Family;
 
 const INPUT: &str = "input";
@@ -34,9 +35,6 @@ pub(super) const LEAVE: &str = "leave";
 const FILTER: i32 = -10;
 /// Before connection tracking.
 const RAW: i32 = -300;
-/// As `nft` calls them: `dstnat` and `srcnat`.
-const LEAD_PRIORITY: i32 = -100;
-const LEAVE_PRIORITY: i32 = 100;
 
 pub(super) fn chains() -> Vec<Chain> {
     vec![
@@ -44,9 +42,9 @@ pub(super) fn chains() -> Vec<Chain> {
         Chain::new(INPUT, Hook::filter(1, FILTER)),
         Chain::new(FORWARD, Hook::filter(2, FILTER)),
         Chain::new(OUTPUT, Hook::filter(3, FILTER)),
-        Chain::new(LEAD_IN, Hook::translate(0, LEAD_PRIORITY)),
-        Chain::new(LEAD_OUT, Hook::translate(3, LEAD_PRIORITY)),
-        Chain::new(LEAVE, Hook::translate(4, LEAVE_PRIORITY)),
+        Chain::new(LEAD_IN, Hook::translate(0, passage::LEAD)),
+        Chain::new(LEAD_OUT, Hook::translate(3, passage::LEAD)),
+        Chain::new(LEAVE, Hook::translate(4, passage::LEAVE)),
         Chain::new(CABLE, None),
         Chain::new(LEAD, None),
         Chain::new(Block::Refuse.chain(), None),

@@ -34,6 +34,7 @@ mod pieces;
 mod reason;
 mod replies;
 mod rule;
+mod ruleset;
 mod set;
 mod socket;
 mod translate;
@@ -147,8 +148,12 @@ impl Table {
     /// # Errors
     /// When the kernel does not answer, or refuses.
     pub fn list(&mut self) -> Result<Option<BTreeSet<Piece>>, NftError> {
-        let outcome = self.list_until_quiet();
-        outcome.map_err(|source| failed(&self.name, Failure { step: Step::List, source }))
+        let listed = self.socket.at_one_moment(|socket| match look(socket, &self.name) {
+            // It went while it was looked at, or was not there to begin with.
+            Err(error) if is_missing(&error) => Ok(None),
+            seen => seen,
+        });
+        listed.map_err(|source| failed(&self.name, Failure { step: Step::List, source }))
     }
 
     /// The number of the last transaction in this network namespace, whoever made
@@ -214,52 +219,26 @@ impl Table {
     fn transact(&mut self, messages: &[Message]) -> Result<(), NftError> {
         self.socket.transact(messages).map_err(|failure| failed(&self.name, failure))
     }
+}
 
-    /// A list takes several questions: the answers belong together when no
-    /// transaction came in between.
-    fn list_until_quiet(&mut self) -> Result<Option<BTreeSet<Piece>>, NetError> {
-        for _ in 0..TRIES {
-            match self.list_once() {
-                Err(error) if is_disturbed(&error) => {}
-                outcome => return outcome,
-            }
+fn look(socket: &mut Socket, table: &str) -> Result<Option<BTreeSet<Piece>>, NetError> {
+    let chains = socket.ask(&Message::list_all(INET, Kind::Chain, table))?;
+    let networks = networks_of(table, &chains);
+    for layout in [Layout::Host(&networks), Layout::Wire] {
+        if !looks_whole(socket, layout, table)? {
+            return Ok(None);
         }
-        Err(NetError::Restless(TRIES))
     }
-
-    fn list_once(&mut self) -> Result<Option<BTreeSet<Piece>>, NetError> {
-        // The kernel counts a generation up before it is the one that is listed, and
-        // makes it that bit by bit. Who counted it up has finished after this.
-        let before = self.socket.ask(&Message::generation())?;
-        self.socket.wait_for_others()?;
-        let seen = match self.look() {
-            // It went while it was looked at, or was not there to begin with.
-            Err(error) if is_missing(&error) => None,
-            seen => seen?,
-        };
-        let after = self.socket.ask(&Message::generation())?;
-        if before == after { Ok(seen) } else { Err(NetError::Restless(1)) }
-    }
-
-    fn look(&mut self) -> Result<Option<BTreeSet<Piece>>, NetError> {
-        let chains = self.socket.ask(&Message::list_all(INET, Kind::Chain, &self.name))?;
-        let networks = networks_of(&self.name, &chains);
-        for layout in [Layout::Host(&networks), Layout::Wire] {
-            if !looks_whole(&mut self.socket, layout, &self.name)? {
-                return Ok(None);
-            }
+    let mut listed = Listed::new();
+    for set in Set::ALL {
+        let mut entries = Vec::new();
+        for part in socket.ask(&Message::list_elements(table, *set))? {
+            let Some(read) = entry::read(*set, &part) else { return Ok(None) };
+            entries.extend(read);
         }
-        let mut listed = Listed::new();
-        for set in Set::ALL {
-            let mut entries = Vec::new();
-            for part in self.socket.ask(&Message::list_elements(&self.name, *set))? {
-                let Some(read) = entry::read(*set, &part) else { return Ok(None) };
-                entries.extend(read);
-            }
-            listed.insert(*set, entries);
-        }
-        Ok(contents::elements(&networks, &listed))
+        listed.insert(*set, entries);
     }
+    Ok(contents::elements(&networks, &listed))
 }
 
 /// The networks whose chains were listed.

@@ -103,9 +103,40 @@ impl Socket {
         }
     }
 
+    /// Asks several questions whose answers belong together: of one moment, between
+    /// two transactions.
+    ///
+    /// # Errors
+    /// What `look` says, and [`NetError::Restless`] when nothing comes to rest.
+    pub(super) fn at_one_moment<T>(
+        &mut self,
+        mut look: impl FnMut(&mut Self) -> Result<T, NetError>,
+    ) -> Result<T, NetError> {
+        for _ in 0..TRIES {
+            match self.undisturbed(&mut look) {
+                Err(error) if is_disturbed(&error) => {}
+                outcome => return outcome,
+            }
+        }
+        Err(NetError::Restless(TRIES))
+    }
+
+    fn undisturbed<T>(
+        &mut self,
+        look: &mut impl FnMut(&mut Self) -> Result<T, NetError>,
+    ) -> Result<T, NetError> {
+        // The kernel counts a generation up before it is the one that is listed, and
+        // makes it that bit by bit. Who counted it up has finished after this.
+        let before = self.ask(&Message::generation())?;
+        self.wait_for_others()?;
+        let seen = look(self)?;
+        let after = self.ask(&Message::generation())?;
+        if before == after { Ok(seen) } else { Err(NetError::Restless(1)) }
+    }
+
     /// Waits until transactions that have begun are done: an empty one takes its turn
     /// behind them, inside of this call, and changes and tells nothing.
-    pub(super) fn wait_for_others(&mut self) -> Result<(), NetError> {
+    fn wait_for_others(&mut self) -> Result<(), NetError> {
         let first = self.sequence.wrapping_add(1);
         self.sequence = first.wrapping_add(1);
         self.send(&transaction(&[], first)).map(drop)

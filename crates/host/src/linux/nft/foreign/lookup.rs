@@ -1,7 +1,7 @@
 //! What a set has: the elements that bytes, as far as they are known, may be.
 
+use super::super::ruleset::{Element, Set};
 use super::bits::{Bits, Sure, equals, is_less, is_more};
-use super::ruleset::{Element, Set};
 
 /// What a look into a set may find.
 #[derive(Debug, Default)]

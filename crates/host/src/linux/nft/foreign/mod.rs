@@ -3,7 +3,7 @@
 //!
 //! Kleene edits no table but its own, and to accept there is not to accept
 //! elsewhere. So the chains of all other tables are read as they are (`read`,
-//! `ruleset`), and the packets of a flow are followed through them on paper
+//! `nft::ruleset`), and the packets of a flow are followed through them on paper
 //! (`walk`, with `packet`, `lookup` and `xt`). What is not known of a packet, or of
 //! an expression, is taken both ways (`bits`): a chain passes the flow, drops it, or
 //! *may* drop it.
@@ -16,7 +16,6 @@ mod line;
 mod lookup;
 mod packet;
 mod read;
-mod ruleset;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -29,9 +28,9 @@ use kleene_engine::passage::{Hook, Layer, Passage, Side, Step};
 use kleene_model::LinkName;
 
 use super::layout::{BRIDGE, INET};
+use super::ruleset::{self, Base, Chain, Table, TableKey};
 use line::nft_name;
 use packet::Packet;
-use ruleset::{Base, Chain, Table, TableKey};
 use walk::{Fate, Walk};
 pub use watch::Watch;
 

@@ -6,9 +6,9 @@ use kleene_model::InstanceName;
 
 use super::super::layout::Kind;
 use super::super::message::{Message, Step};
-use super::super::socket::{Failure, Socket, TRIES, is_disturbed};
+use super::super::ruleset::{self, Table};
+use super::super::socket::{Failure, Socket};
 use super::super::{NftError, failed, is_missing};
-use super::ruleset::{self, Table};
 use super::{BRIDGE, Foreign, INET, IP, IP6};
 use crate::linux::net::{NetError, Socket as NetSocket};
 use crate::linux::nft::table_name;
@@ -33,16 +33,13 @@ impl Foreign {
     pub fn read(own: &str) -> Result<Self, NftError> {
         let unread = |source| failed(own, Failure { step: Step::ListOthers, source });
         let mut socket = Socket::open().map_err(unread)?;
-        let mut last = Err(NetError::Restless(TRIES));
-        for _ in 0..TRIES {
-            last = read_once(&mut socket, own);
-            // Somebody may have changed something in between.
-            if !last.as_ref().is_err_and(|error| is_disturbed(error) || is_missing(error)) {
-                break;
-            }
-        }
+        let tables = socket.at_one_moment(|socket| match tables(socket, own) {
+            // Somebody has taken something away in between.
+            Err(error) if is_missing(&error) => Err(NetError::Restless(1)),
+            read => read,
+        });
         Ok(Self {
-            tables: last.map_err(unread)?,
+            tables: tables.map_err(unread)?,
             legacy: legacy(),
             bridged: bridged(),
             links: links(),
@@ -52,8 +49,7 @@ impl Foreign {
 
 type Tables = BTreeMap<(u8, String), Table>;
 
-fn read_once(socket: &mut Socket, own: &str) -> Result<Tables, NetError> {
-    let before = socket.ask(&Message::generation())?;
+fn tables(socket: &mut Socket, own: &str) -> Result<Tables, NetError> {
     let mut tables = Tables::new();
     for family in FAMILIES {
         for listed in ask(socket, &Message::list_all(family, Kind::Table, own))? {
@@ -77,8 +73,7 @@ fn read_once(socket: &mut Socket, own: &str) -> Result<Tables, NetError> {
     for ((family, name), table) in &mut tables {
         fill(socket, (*family, name), table)?;
     }
-    let after = socket.ask(&Message::generation())?;
-    if before == after { Ok(tables) } else { Err(NetError::Restless(1)) }
+    Ok(tables)
 }
 
 /// Asks for a list; a kernel without the family has nothing to list.

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use super::super::ruleset::{Base, Chain, Expression, Rule, Table, Verdict};
 use super::bits::{Bits, Registers, Sure, equals, is_less, is_more, known, masked, unknown};
 use super::lookup::find;
 use super::packet::Packet;
-use super::ruleset::{Base, Chain, Expression, Rule, Table, Verdict};
 use super::xt::{self, Target};
 
 /// So deep may chains lead into each other; the kernel allows no more.

@@ -3,16 +3,7 @@
 
 use super::bits::Sure;
 use super::packet::Packet;
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    let bytes = bytes.get(at..at.checked_add(2)?)?;
-    Some(u16::from_ne_bytes(bytes.try_into().ok()?))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    let bytes = bytes.get(at..at.checked_add(4)?)?;
-    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
-}
+use crate::linux::net::wire::{u16_at, u32_at};
 
 /// Where the match of TCP has its mask of flags, behind four ports and an option.
 const TCP_FLAGS: usize = 9;

@@ -1,9 +1,10 @@
-//! The rulesets of others as data, read from what the kernel lists. No byte
-//! sequence makes it panic.
+//! Rulesets as data, read from what the kernel lists: those of others, and what our
+//! own has counted. No byte sequence makes it panic.
 
 use std::collections::BTreeMap;
 
-use super::super::attributes::{attributes, values};
+use super::attributes::{attributes, values};
+use super::entry::text;
 
 /// A table by its family and name.
 pub(super) type TableKey = (u8, String);
@@ -125,11 +126,6 @@ pub(super) struct Element {
 
 fn number(value: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(value.try_into().ok()?))
-}
-
-fn text(value: &[u8]) -> Option<String> {
-    let text = value.strip_suffix(&[0]).unwrap_or(value);
-    std::str::from_utf8(text).ok().map(str::to_owned)
 }
 
 fn bytes(value: &[u8]) -> Option<&[u8]> {
