@@ -1,5 +1,6 @@
-//! FreeBSD: what its tools are told, as text. It is rendered on every system, so
-//! that it is tested on every system.
+//! FreeBSD: what its tools are told and what they answer, as text. It is rendered
+//! and read on every system, so that it is tested on every system.
 #![forbid(unsafe_code)]
 
 pub mod pf;
+pub mod run;
