@@ -7,7 +7,7 @@ use kleene_model::{Family, LinkName};
 
 use crate::actual::{Actual, LinkKind};
 use crate::change::{Change, Owned, Owner};
-use crate::piece::Inside;
+use crate::inside::Inside;
 
 impl Actual {
     /// Draws a change that was applied into the picture.
@@ -104,7 +104,10 @@ impl Actual {
         // Its inner end goes with it.
         if let Some(inside) = self.inside.get_mut(&id) {
             inside.retain(|inside| match inside {
-                Inside::Mirror { .. } | Inside::Replies | Inside::Address { .. } => true,
+                Inside::Mirror { .. }
+                | Inside::Replies
+                | Inside::Use { .. }
+                | Inside::Address { .. } => true,
                 Inside::Up { .. } | Inside::Meet { .. } | Inside::Route { .. } => false,
             });
         }
@@ -125,8 +128,10 @@ fn forget_family(known: &mut BTreeSet<Inside>, taken: &Inside) {
     known.retain(|inside| match inside {
         Inside::Meet { link: over, family } => over != link || *family != Family::V4,
         Inside::Route { link: over, source, .. } => over != link || !source.is_ipv4(),
-        Inside::Mirror { .. } | Inside::Up { .. } | Inside::Replies | Inside::Address { .. } => {
-            true
-        }
+        Inside::Mirror { .. }
+        | Inside::Up { .. }
+        | Inside::Replies
+        | Inside::Use { .. }
+        | Inside::Address { .. } => true,
     });
 }

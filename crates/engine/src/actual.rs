@@ -5,136 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use kleene_model::{ContainerId, Dual, Family, InstanceName, LinkName, NetworkId, Subnet};
+use kleene_model::{ContainerId, Dual, Family, LinkName, NetworkId, Subnet};
 
-use crate::change::{Mark, Owned};
-use crate::piece::{Inside, Of, Piece};
-
-/// What kind of link it is, as far as Kleene tells kinds apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LinkKind {
-    /// A bridge, or what leads nowhere: a dummy on Linux, where a bridge
-    /// without ports stands in for it, a cloned loopback on FreeBSD.
-    Bridge,
-    /// One end of a veth or epair.
-    Cable,
-    /// Anything else.
-    Other,
-}
-
-/// One link of the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
-    name: LinkName,
-    kind: LinkKind,
-    pub(crate) up: bool,
-    pub(crate) master: Option<LinkName>,
-    pub(crate) addresses: BTreeSet<IpNet>,
-    listed: Vec<IpAddr>,
-    pub(crate) isolated: bool,
-    mark: Option<Mark>,
-    mtu: Option<u32>,
-}
-
-impl Link {
-    /// A link as the kernel described it. `alias` is the text that may hold
-    /// our mark.
-    #[must_use]
-    pub fn observed(name: LinkName, kind: LinkKind, up: bool, alias: Option<&str>) -> Self {
-        let mark = alias.and_then(Mark::parse);
-        Self {
-            name,
-            kind,
-            up,
-            master: None,
-            addresses: BTreeSet::new(),
-            listed: Vec::new(),
-            isolated: false,
-            mark,
-            mtu: None,
-        }
-    }
-
-    /// The same with the largest packet that it takes, in bytes. Only that of
-    /// others is of interest.
-    #[must_use]
-    pub fn with_mtu(self, mtu: u32) -> Self {
-        let mtu = self.mark.is_none().then_some(mtu);
-        Self { mtu, ..self }
-    }
-
-    /// The largest packet that a link of somebody else takes, in bytes.
-    #[must_use]
-    pub fn mtu(&self) -> Option<u32> {
-        self.mtu
-    }
-
-    /// The same as a port that reaches only ports that are not so.
-    #[must_use]
-    pub fn as_isolated(self, isolated: bool) -> Self {
-        Self { isolated, ..self }
-    }
-
-    /// Whether it is a port that reaches only ports that are not so.
-    #[must_use]
-    pub fn is_isolated(&self) -> bool {
-        self.isolated
-    }
-
-    /// The addresses of a link of somebody else, in the order in which the kernel
-    /// lists them.
-    pub fn listed(&self, family: Family) -> impl Iterator<Item = IpAddr> {
-        self.listed.iter().copied().filter(move |addr| Family::of(*addr) == family)
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &LinkName {
-        &self.name
-    }
-
-    /// Its kind.
-    #[must_use]
-    pub fn kind(&self) -> LinkKind {
-        self.kind
-    }
-
-    /// Whether it is administratively up.
-    #[must_use]
-    pub fn is_up(&self) -> bool {
-        self.up
-    }
-
-    /// The bridge it is a port of.
-    #[must_use]
-    pub fn master(&self) -> Option<&LinkName> {
-        self.master.as_ref()
-    }
-
-    /// Its addresses, link-local IPv6 ones and those of containers excepted.
-    #[must_use]
-    pub fn addresses(&self) -> &BTreeSet<IpNet> {
-        &self.addresses
-    }
-
-    /// Whether an address stands on it, with whatever prefix.
-    pub(crate) fn has(&self, addr: IpAddr) -> bool {
-        self.addresses.iter().any(|net| net.addr() == addr)
-    }
-
-    /// The mark it carries, of this daemon or another.
-    #[must_use]
-    pub fn mark(&self) -> Option<&Mark> {
-        self.mark.as_ref()
-    }
-
-    /// Proof that it is ours, for whoever wants to take it away.
-    #[must_use]
-    pub fn owned(&self, instance: &InstanceName) -> Option<Owned> {
-        let mark = self.mark.as_ref().filter(|mark| mark.instance == *instance)?;
-        Some(Owned::new(self.name.clone(), mark.clone()))
-    }
-}
+use crate::change::Mark;
+use crate::inside::Inside;
+pub use crate::link::{Link, LinkKind};
+use crate::piece::{Of, Piece};
 
 /// A route of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,9 +32,22 @@ pub struct Uplink {
     pub mtu: Option<u32>,
 }
 
+/// How a kernel gives `ipnet` containers their addresses. It decides by which
+/// pieces the policy is held.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Addressing {
+    /// They have a stack of their own, and the host routes their addresses into it
+    /// over a cable (Linux).
+    #[default]
+    Routed,
+    /// They use the host's stack, limited to a list of addresses (jails).
+    Shared,
+}
+
 /// The host's links and the containers' namespaces.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Actual {
+    pub(crate) addressing: Addressing,
     pub(crate) links: BTreeMap<LinkName, Link>,
     /// The links that carry a mark, by it.
     marked: BTreeMap<Mark, BTreeSet<LinkName>>,
@@ -172,6 +61,7 @@ pub struct Actual {
     pub(crate) cable_pieces: BTreeMap<LinkName, BTreeSet<Piece>>,
     pub(crate) network_pieces: BTreeMap<NetworkId, BTreeSet<Piece>>,
     pub(crate) subnet_pieces: BTreeMap<Subnet, BTreeSet<Piece>>,
+    pub(crate) container_pieces: BTreeMap<ContainerId, BTreeSet<Piece>>,
     pub(crate) host_pieces: BTreeSet<Piece>,
     /// What is set up in the views of containers.
     pub(crate) inside: BTreeMap<ContainerId, BTreeSet<Inside>>,
@@ -189,6 +79,18 @@ impl Actual {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty picture of a kernel that gives containers addresses in this way.
+    #[must_use]
+    pub fn of(addressing: Addressing) -> Self {
+        Self { addressing, ..Self::default() }
+    }
+
+    /// How the kernel gives `ipnet` containers their addresses.
+    #[must_use]
+    pub fn addressing(&self) -> Addressing {
+        self.addressing
     }
 
     /// Adds a link that the kernel has.
@@ -296,6 +198,7 @@ impl Actual {
             Of::Cable(cable) => self.cable_pieces.entry(cable.clone()).or_default(),
             Of::Network(id) => self.network_pieces.entry(id).or_default(),
             Of::Subnet(subnet) => self.subnet_pieces.entry(subnet).or_default(),
+            Of::Container(id) => self.container_pieces.entry(id).or_default(),
             Of::Host => &mut self.host_pieces,
         };
         pieces.insert(piece);
@@ -315,6 +218,7 @@ impl Actual {
             Of::Cable(cable) => remove(&mut self.cable_pieces, cable, piece),
             Of::Network(id) => remove(&mut self.network_pieces, &id, piece),
             Of::Subnet(subnet) => remove(&mut self.subnet_pieces, &subnet, piece),
+            Of::Container(id) => remove(&mut self.container_pieces, &id, piece),
             Of::Host => drop(self.host_pieces.remove(piece)),
         }
     }
@@ -363,6 +267,16 @@ impl Actual {
         self.network_pieces.keys().copied()
     }
 
+    /// What is held of a container.
+    pub fn pieces_of_container(&self, id: ContainerId) -> impl Iterator<Item = &Piece> {
+        self.container_pieces.get(&id).into_iter().flatten()
+    }
+
+    /// The containers of which something is held.
+    pub fn held_containers(&self) -> impl Iterator<Item = ContainerId> {
+        self.container_pieces.keys().copied()
+    }
+
     /// What is held of the host as a whole.
     pub fn pieces_of_host(&self) -> impl Iterator<Item = &Piece> {
         self.host_pieces.iter()
@@ -374,7 +288,9 @@ impl Actual {
         let cables = self.cable_pieces.values().flatten();
         let networks = self.network_pieces.values().flatten();
         let subnets = self.subnet_pieces.values().flatten();
-        addresses.chain(cables).chain(networks).chain(subnets).chain(&self.host_pieces)
+        let containers = self.container_pieces.values().flatten();
+        let all = addresses.chain(cables).chain(networks).chain(subnets).chain(containers);
+        all.chain(&self.host_pieces)
     }
 
     /// What was seen in a container's view.

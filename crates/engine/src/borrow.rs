@@ -33,6 +33,7 @@ impl<H: Host, S: Store> Engine<H, S> {
                 if container.driver == Driver::Ipnet {
                     self.borrow(*network, family)?;
                 }
+                self.let_carry(*network, family)?;
                 self.open_ways(*network, family, &container.ports)?;
             }
         }
@@ -71,6 +72,13 @@ impl<H: Host, S: Store> Engine<H, S> {
             }
         }
         Ok(())
+    }
+
+    /// Writes down what has to change of the host as a whole.
+    fn let_carry(&mut self, id: NetworkId, family: Family) -> Result<(), Refusal> {
+        let Some(kind) = self.state.network(id).map(|network| network.kind) else { return Ok(()) };
+        let needed = self.host.to_carry(kind, family).map_err(|err| host_refused(&err))?;
+        self.lend(id, needed)
     }
 
     /// The ways of traffic have changed: those of now are opened, too.
@@ -159,7 +167,11 @@ impl<H: Host, S: Store> Engine<H, S> {
             let heir = |n: &&Arc<Network>| n.id != id && next.is_used(n.id, family);
             next.networks().find(heir).map(|heir| heir.id)
         };
-        let heir = |b: &Borrowed| if b.way { used(b.family) } else { stood_on(b.family) };
+        let heir = |b: &Borrowed| match (b.way, b.either) {
+            (true, true) => Family::BOTH.into_iter().find_map(used),
+            (true, false) => used(b.family),
+            (false, _) => stood_on(b.family),
+        };
         let heirs: Vec<(NetworkId, Borrowed)> =
             shared.into_iter().filter_map(|b| Some((heir(&b)?, b))).collect();
         for (heir, borrowed) in heirs {

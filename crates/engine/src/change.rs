@@ -8,7 +8,8 @@ use kleene_model::{
     ContainerId, EndpointId, Family, InstanceName, LinkName, MacAddress, NetworkId, Ports, Protocol,
 };
 
-pub use crate::piece::{Gate, Inside, Piece};
+pub use crate::inside::Inside;
+pub use crate::piece::{Gate, Piece};
 
 /// Which object of Kleene a kernel object belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

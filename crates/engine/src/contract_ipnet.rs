@@ -16,7 +16,8 @@ use crate::actual::Actual;
 use crate::change::{Cable, CableUse, Change, Mark, Owner};
 use crate::fake::Prng;
 use crate::host::{Host, chain};
-use crate::piece::{Gate, Inside, Piece};
+use crate::inside::Inside;
+use crate::piece::{Gate, Piece};
 use crate::reconcile::Disturbance;
 
 /// Containers, and addresses in each family.

@@ -11,6 +11,7 @@ use kleene_model::{
     Network, NetworkType, Refusal, RoutedCable, RunState, matrix,
 };
 
+use crate::actual::Addressing;
 use crate::command::Outcome;
 use crate::engine::{Engine, Given};
 use crate::host::{Host, HostError};
@@ -110,7 +111,8 @@ impl<H: Host, S: Store> Engine<H, S> {
                 next.set_cable(endpoint, cable);
             }
             Driver::Ipnet => {
-                if container.cable.is_none() {
+                let routed = self.actual.addressing() == Addressing::Routed;
+                if routed && container.cable.is_none() {
                     // The view shows the network's interface already.
                     let cable = next.take_cable(free).map(|number| RoutedCable {
                         number,

@@ -1,7 +1,6 @@
 //! The engine: one input at a time in, effects out. It never waits.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use kleene_model::addr::Pools;
 use kleene_model::{
@@ -9,7 +8,7 @@ use kleene_model::{
     Refusal, RoutedCable, RunState,
 };
 
-use crate::actual::Actual;
+use crate::actual::{Actual, Addressing};
 use crate::change::{Change, Owned, Owner};
 use crate::command::{Command, Effect, Event, Input, Job, Outcome, Token};
 use crate::host::{ApplyError, Host, HostError, chain};
@@ -170,45 +169,6 @@ impl<H: Host, S: Store> Engine<H, S> {
         self.store.write(&writes, Durability::Process)
     }
 
-    /// Brings the kernel to the desired state, whatever is there. Returns what
-    /// was done, and what was refused, for which objects.
-    pub(crate) fn converge(&mut self) -> (Vec<Change>, Vec<(Touched, ApplyError)>) {
-        let changes = plan(Scope::All, &self.actual, &self.state, &self.instance);
-        if self.carry_out(&changes).is_ok() {
-            return (changes, Vec::new());
-        }
-        // One object that cannot be brought back does not keep the others
-        // away: each for itself, links that nobody wants any more included.
-        if let Ok(seen) = self.host.observe() {
-            self.see(seen);
-        }
-        let (mut done, mut failures) = (Vec::new(), Vec::new());
-        for touched in self.each_alone() {
-            let scope = Scope::Touched(&touched);
-            let changes = plan(scope, &self.actual, &self.state, &self.instance);
-            match self.carry_out(&changes) {
-                Ok(()) => done.extend(changes),
-                Err(refused) => failures.push((touched, refused)),
-            }
-        }
-        (done, failures)
-    }
-
-    /// Every object for itself: those that shall be, and those that are.
-    fn each_alone(&self) -> Vec<Touched> {
-        let marks = self.actual.links().filter_map(|link| link.owned(&self.instance));
-        let owners = marks.map(|owned| match owned.mark().owner {
-            Owner::Network(id) => Key::Network(id),
-            Owner::Endpoint(id) => Key::Endpoint(id),
-            Owner::Container(id) => Key::Container(id),
-        });
-        let keys: BTreeSet<Key> = self.state.all_keys().into_iter().chain(owners).collect();
-        let addresses: BTreeSet<IpAddr> =
-            self.state.held_addresses().chain(self.actual.placed_addresses()).collect();
-        let alone = |addr| Touched { addresses: BTreeSet::from([addr]), ..Touched::default() };
-        keys.into_iter().map(Touched::one).chain(addresses.into_iter().map(alone)).collect()
-    }
-
     /// The desired state, for readers: a snapshot that costs nothing.
     pub fn snapshot(&self) -> State {
         self.state.clone()
@@ -283,6 +243,10 @@ impl<H: Host, S: Store> Engine<H, S> {
             }
             Command::NetworkExplain(config) => self.network_explain(&config)?,
             Command::LogDrops { on } => {
+                if on && self.actual.addressing() == Addressing::Shared {
+                    let what = "telling of blocked packets on this system";
+                    return Err(Refusal::unsupported(what));
+                }
                 let mut next = self.state.clone();
                 next.set_log_drops(on);
                 self.commit(next, Durability::Process)?;
@@ -408,7 +372,7 @@ impl<H: Host, S: Store> Engine<H, S> {
 
     /// Applies a plan and draws it into the picture; cables that went out of
     /// use are deleted in the background.
-    fn carry_out(&mut self, changes: &[Change]) -> Result<(), ApplyError> {
+    pub(crate) fn carry_out(&mut self, changes: &[Change]) -> Result<(), ApplyError> {
         if changes.is_empty() {
             return Ok(());
         }

@@ -7,7 +7,7 @@ use kleene_model::{Borrowed, ContainerId, Family, LinkName, NetworkType, Ports, 
 
 use crate::actual::{Actual, HostRoute};
 use crate::change::Change;
-use crate::piece::Inside;
+use crate::inside::Inside;
 use crate::reconcile::Disturbance;
 
 /// Why the host could not be asked or changed. The source is the kernel's or
@@ -45,6 +45,18 @@ pub struct Listener {
     pub port: u16,
     /// `nginx (pid 17)`, or what else is known of its program.
     pub holder: String,
+}
+
+/// What a policy promises, of what needs somebody else's leave on some hosts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Promise {
+    /// Containers of a network are kept from each other, or from everything else:
+    /// the interface of such a network, where it is there already.
+    Apart(Option<LinkName>),
+    /// What leaves a network gets another source.
+    Translate,
+    /// Ports of the host lead to containers.
+    Publish,
 }
 
 /// The kernel of a host, as far as networks and endpoints go.
@@ -95,6 +107,34 @@ pub trait Host {
     /// # Errors
     /// When they cannot be read.
     fn to_pass(&mut self, link: &LinkName, family: Family) -> Result<Vec<Borrowed>, HostError>;
+
+    /// The settings of the host as a whole that have to change before networks of
+    /// this type carry traffic. A host that sets them interface by interface has
+    /// none.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn to_carry(&mut self, _: NetworkType, _: Family) -> Result<Vec<Borrowed>, HostError> {
+        Ok(Vec::new())
+    }
+
+    /// Why the host cannot keep a promise: what its administrator has to do first.
+    /// `None` when it can. Most hosts keep all.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    fn hindrance(&mut self, _: &Promise) -> Result<Option<String>, HostError> {
+        Ok(None)
+    }
+
+    /// All that shall stand does: what else there is of ours that no picture shows
+    /// goes. Says what went.
+    ///
+    /// # Errors
+    /// When something stays.
+    fn tidy(&mut self) -> Result<Vec<String>, HostError> {
+        Ok(Vec::new())
+    }
 
     /// The value of a setting that was borrowed; `None` when it cannot be read,
     /// as when its interface is gone.

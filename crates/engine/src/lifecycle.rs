@@ -5,6 +5,7 @@ use kleene_model::{
     LinkName, Refusal, RoutedCable, RunState,
 };
 
+use crate::actual::Addressing;
 use crate::command::{Effect, Job, Outcome};
 use crate::engine::Engine;
 use crate::host::Host;
@@ -73,7 +74,10 @@ impl<H: Host, S: Store> Engine<H, S> {
                     next.set_cable(endpoint, cable);
                 }
             }
-            Driver::Ipnet if next.endpoints_of(container.id).next().is_some() => {
+            Driver::Ipnet
+                if self.actual.addressing() == Addressing::Routed
+                    && next.endpoints_of(container.id).next().is_some() =>
+            {
                 let cable = next.take_cable(free).map(|number| {
                     let first = next.first_interface(container.id).cloned();
                     let inner = first.unwrap_or_else(|| LinkName::cable_container(number));

@@ -11,7 +11,7 @@ use kleene_model::{
 use crate::command::Outcome;
 use crate::engine::{Engine, Given};
 use crate::health::Health;
-use crate::host::{Host, HostError, chain};
+use crate::host::{Host, HostError, Promise, chain};
 use crate::lookup;
 use crate::pools::Asked;
 use crate::state::State;
@@ -56,6 +56,12 @@ impl<H: Host, S: Store> Engine<H, S> {
             return Err(Refusal::NoSuchInterface { name: link.to_string() });
         }
         let interface = self.choose_interface(&next, kind, &interface)?;
+        let there = self.actual.link(&interface).map(|_| interface.clone());
+        let apart = (!icc || internal).then_some(Promise::Apart(there));
+        let translate = (nat != Nat::None && !internal).then_some(Promise::Translate);
+        for promise in apart.into_iter().chain(translate) {
+            self.permit_promise(&promise)?;
+        }
         let subnet = self.choose_subnets(&next, kind, &asked)?;
         let gateway = parse_gateways(&Dual { v4: gateway, v6: gateway6 }, &subnet)?;
         let id = given.network_id(&next);
@@ -78,6 +84,14 @@ impl<H: Host, S: Store> Engine<H, S> {
         let degraded = self.state.network(id).and_then(|network| self.no_way_out(network));
         self.state.set_health(id, Health { degraded, healed: 0 });
         Ok(Outcome::Id(id.to_string()))
+    }
+
+    /// Whether the host can keep a promise; what keeps it from that is said.
+    pub(crate) fn permit_promise(&mut self, promise: &Promise) -> Result<(), Refusal> {
+        match self.host.hindrance(promise).map_err(|err| host_refused(&err))? {
+            None => Ok(()),
+            Some(what) => Err(Refusal::unsupported(what)),
+        }
     }
 
     /// Removes a network: its endpoints first, running ones too.

@@ -1,5 +1,5 @@
-//! What an `ipnet` container stands on: pieces on the host, one set for each
-//! address, and what is set up inside its view.
+//! What a container stands on: pieces on the host, one set for each address. What
+//! is set up inside its view is of [`crate::inside`].
 //!
 //! A plan is the difference of two sets of pieces. Their order is the order in
 //! which they are put; they are taken away in reverse. So the guards stand
@@ -8,9 +8,10 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use ipnet::IpNet;
-use kleene_model::policy::NetworkRules;
-use kleene_model::{Family, LinkName, MacAddress, NetworkId, Ports, Protocol, Subnet};
+use kleene_model::policy::{Member, NetworkRules, Publication};
+use kleene_model::{
+    ContainerId, EndpointId, Family, LinkName, MacAddress, NetworkId, Ports, Protocol, Subnet,
+};
 
 /// By which way a flow comes that asks for a published port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +45,8 @@ pub enum Of<'a> {
     Network(NetworkId),
     /// A subnet of a network.
     Subnet(Subnet),
+    /// A container.
+    Container(ContainerId),
     /// The host as a whole.
     Host,
 }
@@ -81,6 +84,39 @@ pub enum Piece {
     },
     /// Packets that the policy blocks are told of.
     LogDrops,
+    /// The policy knows whose an address is ([`Addressing::Shared`]).
+    ///
+    /// [`Addressing::Shared`]: crate::actual::Addressing::Shared
+    Member {
+        /// The address.
+        addr: IpAddr,
+        /// Whose it is.
+        member: Member,
+    },
+    /// The policy knows whose a cable into a bridge is ([`Addressing::Shared`]).
+    ///
+    /// [`Addressing::Shared`]: crate::actual::Addressing::Shared
+    Endpoint {
+        /// The host's end of the cable.
+        cable: LinkName,
+        /// The endpoint.
+        endpoint: EndpointId,
+        /// Its network.
+        network: NetworkId,
+        /// Its container.
+        container: ContainerId,
+        /// The MAC address of the container's end.
+        mac: MacAddress,
+    },
+    /// All ports that a container publishes ([`Addressing::Shared`]).
+    ///
+    /// [`Addressing::Shared`]: crate::actual::Addressing::Shared
+    Publish {
+        /// The container's place: of two with one port the first has it.
+        sequence: u64,
+        /// What is published.
+        publication: Publication,
+    },
     /// Nothing comes out of a cable into a bridge but with this MAC address,
     /// and with addresses that were let through.
     Fence {
@@ -185,8 +221,12 @@ impl Piece {
             Self::Rules { rules } => Of::Network(rules.id),
             Self::Near { subnet, .. } => Of::Subnet(*subnet),
             Self::Uplink { .. } | Self::Way { .. } | Self::LogDrops => Of::Host,
-            Self::Check { cable } | Self::Fence { cable, .. } => Of::Cable(cable),
+            Self::Check { cable } | Self::Fence { cable, .. } | Self::Endpoint { cable, .. } => {
+                Of::Cable(cable)
+            }
+            Self::Publish { publication, .. } => Of::Container(publication.container),
             Self::Guard { addr }
+            | Self::Member { addr, .. }
             | Self::Speak { addr, .. }
             | Self::Round { addr, .. }
             | Self::Open { addr, .. }
@@ -204,7 +244,7 @@ impl Piece {
     pub fn addr(&self) -> Option<IpAddr> {
         match self.of() {
             Of::Address(addr) => Some(addr),
-            Of::Cable(_) | Of::Network(_) | Of::Subnet(_) | Of::Host => None,
+            Of::Cable(_) | Of::Network(_) | Of::Subnet(_) | Of::Container(_) | Of::Host => None,
         }
     }
 
@@ -218,6 +258,9 @@ impl Piece {
             | Self::Uplink { .. }
             | Self::Way { .. }
             | Self::LogDrops
+            | Self::Member { .. }
+            | Self::Endpoint { .. }
+            | Self::Publish { .. }
             | Self::Check { .. }
             | Self::Fence { .. }
             | Self::Guard { .. }
@@ -233,6 +276,34 @@ impl Piece {
         }
     }
 
+    /// Whether it is put only where containers share the host's stack
+    /// ([`Addressing::Shared`]).
+    ///
+    /// [`Addressing::Shared`]: crate::actual::Addressing::Shared
+    #[must_use]
+    pub fn is_of_shared_stack(&self) -> bool {
+        match self {
+            Self::Member { .. } | Self::Endpoint { .. } | Self::Publish { .. } => true,
+            Self::Rules { .. }
+            | Self::Near { .. }
+            | Self::Uplink { .. }
+            | Self::Way { .. }
+            | Self::LogDrops
+            | Self::Show { .. }
+            | Self::Fence { .. }
+            | Self::Speak { .. }
+            | Self::Round { .. }
+            | Self::Open { .. }
+            | Self::Lead { .. }
+            | Self::Check { .. }
+            | Self::Guard { .. }
+            | Self::Admit { .. }
+            | Self::Fallback { .. }
+            | Self::Steer { .. }
+            | Self::Answer { .. } => false,
+        }
+    }
+
     /// Pieces of one rank are of one kind, and go to the kernel together.
     #[must_use]
     pub fn rank(&self) -> u8 {
@@ -242,12 +313,12 @@ impl Piece {
             Self::Uplink { .. } => 2,
             Self::Way { .. } => 3,
             Self::LogDrops => 4,
-            Self::Check { .. } => 5,
+            Self::Check { .. } | Self::Endpoint { .. } => 5,
             Self::Fence { .. } => 6,
-            Self::Guard { .. } => 7,
+            Self::Guard { .. } | Self::Member { .. } => 7,
             Self::Speak { .. } => 8,
             Self::Round { .. } => 9,
-            Self::Open { .. } => 10,
+            Self::Open { .. } | Self::Publish { .. } => 10,
             Self::Lead { .. } => 11,
             Self::Admit { .. } => 12,
             Self::Fallback { .. } => 13,
@@ -279,6 +350,15 @@ impl fmt::Display for Piece {
             }
             Self::Way { link, addr } => write!(f, "leave by {link} as {addr}"),
             Self::LogDrops => f.write_str("tell of blocked packets"),
+            Self::Member { addr, member } => {
+                write!(f, "know {addr} as an address of container {}", member.container)
+            }
+            Self::Endpoint { cable, container, .. } => {
+                write!(f, "know {cable} as a cable of container {container}")
+            }
+            Self::Publish { publication, .. } => {
+                write!(f, "publish the ports of container {}", publication.container)
+            }
             Self::Fence { cable, mac } => write!(f, "let only {mac} out of {cable}"),
             Self::Round { from, addr } => write!(f, "turn what {from} asks of {addr}"),
             Self::Speak { cable, addr } => write!(f, "let {addr} out of {cable}"),
@@ -298,111 +378,6 @@ impl fmt::Display for Piece {
             }
             Self::Show { link, addr } => write!(f, "show address {addr} on {link}"),
             Self::Answer { link, addr } => write!(f, "answer for {addr} on {link}"),
-        }
-    }
-}
-
-/// Something in the view of an `ipnet` container. Its processes may change
-/// none of it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Inside {
-    /// An interface of the host is seen.
-    Mirror {
-        /// The interface.
-        link: LinkName,
-    },
-    /// The inner end of the cable is up.
-    Up {
-        /// The inner end.
-        link: LinkName,
-    },
-    /// The host is known at the other end of the cable.
-    Meet {
-        /// The inner end.
-        link: LinkName,
-        /// For traffic of this family.
-        family: Family,
-    },
-    /// UDP services on the wildcard answer from the address that was asked, and
-    /// not from the one that the kernel chooses by the way to the client. A host
-    /// that cannot do it goes without.
-    Replies,
-    /// An address of the container's.
-    Address {
-        /// The interface it stands on.
-        link: LinkName,
-        /// The address.
-        addr: IpAddr,
-    },
-    /// A way out, through the cable.
-    Route {
-        /// Where to; a prefix length of 0 is everywhere else.
-        destination: IpNet,
-        /// The inner end.
-        link: LinkName,
-        /// The container's own address on that way.
-        source: IpAddr,
-        /// The largest packet that fits all the way, in bytes, where that is less
-        /// than the cable's own.
-        mtu: Option<u32>,
-    },
-}
-
-impl Inside {
-    /// The same after an interface was given another name.
-    #[must_use]
-    pub fn renamed(self, from: &LinkName, to: &LinkName) -> Self {
-        let name = |link: LinkName| if link == *from { to.clone() } else { link };
-        match self {
-            Self::Mirror { link } => Self::Mirror { link: name(link) },
-            Self::Up { link } => Self::Up { link: name(link) },
-            Self::Meet { link, family } => Self::Meet { link: name(link), family },
-            Self::Replies => Self::Replies,
-            Self::Address { link, addr } => Self::Address { link: name(link), addr },
-            Self::Route { destination, link, source, mtu } => {
-                Self::Route { destination, link: name(link), source, mtu }
-            }
-        }
-    }
-
-    /// Where a route leads to.
-    #[must_use]
-    pub fn destination(&self) -> Option<IpNet> {
-        match self {
-            Self::Route { destination, .. } => Some(*destination),
-            _ => None,
-        }
-    }
-
-    /// Whether `other` is put in the place of this: two routes to one
-    /// destination.
-    #[must_use]
-    pub fn gives_way_to(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Route { destination: mine, .. }, Self::Route { destination: theirs, .. }) => {
-                mine == theirs
-            }
-            _ => self == other,
-        }
-    }
-}
-
-impl fmt::Display for Inside {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Mirror { link } => write!(f, "mirror {link}"),
-            Self::Up { link } => write!(f, "bring {link} up"),
-            Self::Meet { link, family } => {
-                write!(f, "meet the host over {link} ({})", family.protocol())
-            }
-            Self::Replies => f.write_str("answer over UDP from the address that was asked"),
-            Self::Address { link, addr } => write!(f, "add address {addr} to {link}"),
-            Self::Route { destination, link, source, mtu: None } => {
-                write!(f, "route {destination} over {link} from {source}")
-            }
-            Self::Route { destination, link, source, mtu: Some(mtu) } => {
-                write!(f, "route {destination} over {link} from {source}, mtu {mtu}")
-            }
         }
     }
 }

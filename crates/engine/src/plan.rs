@@ -6,16 +6,15 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use ipnet::IpNet;
 use kleene_model::matrix::{self, Attachment};
 use kleene_model::{
-    Container, ContainerId, Driver, Dual, Endpoint, EndpointId, Family, InstanceName, LinkName,
-    Network, NetworkId, NetworkType, RoutedCable,
+    Container, ContainerId, Driver, Dual, Endpoint, EndpointId, InstanceName, LinkName, Network,
+    NetworkId, NetworkType, RoutedCable,
 };
 
-use crate::actual::{Actual, Link};
+use crate::actual::{Actual, Addressing, Link};
 use crate::change::{Cable, CableUse, Change, Mark, Owner};
 use crate::state::State;
 use crate::store::Key;
@@ -99,6 +98,8 @@ pub(crate) struct Extent {
     pub(crate) addresses: BTreeSet<IpAddr>,
     /// Networks whose rules are looked at.
     pub(crate) ruled: BTreeSet<NetworkId>,
+    /// Containers whose published ports are looked at.
+    pub(crate) published: BTreeSet<ContainerId>,
     /// Whether what the policy holds of the host as a whole is looked at.
     pub(crate) host: bool,
 }
@@ -127,6 +128,12 @@ impl Planner<'_> {
                     .map(|network| network.id)
                     .chain(self.actual.ruled_networks())
                     .collect(),
+                published: self
+                    .desired
+                    .containers()
+                    .map(|container| container.id)
+                    .chain(self.actual.held_containers())
+                    .collect(),
                 host: true,
             },
             Scope::Touched(touched) => {
@@ -136,6 +143,7 @@ impl Planner<'_> {
                     endpoints: touched.endpoints.clone(),
                     addresses: touched.addresses.clone(),
                     ruled: BTreeSet::new(),
+                    published: touched.containers.clone(),
                     host: touched.host,
                 };
                 for key in &touched.keys {
@@ -145,7 +153,10 @@ impl Planner<'_> {
                             extent.ruled.insert(*id);
                             extent.host = true;
                         }
-                        Key::Container(id) => drop(extent.containers.insert(*id)),
+                        Key::Container(id) => {
+                            extent.containers.insert(*id);
+                            extent.published.insert(*id);
+                        }
                         Key::Endpoint(id) => drop(extent.endpoints.insert(*id)),
                         Key::Execution(_) => {}
                     }
@@ -346,7 +357,8 @@ impl Planner<'_> {
         if existing.and_then(Link::master) != Some(&network.interface) {
             changes.push(Change::Plug { link: host.clone(), bridge: network.interface.clone() });
         }
-        if !network.icc && !existing.is_some_and(Link::is_isolated) {
+        let isolates = !network.icc && self.actual.addressing() == Addressing::Routed;
+        if isolates && !existing.is_some_and(Link::is_isolated) {
             changes.push(Change::Isolate { link: host.clone() });
         }
         if !existing.is_some_and(Link::is_up) {
@@ -354,91 +366,6 @@ impl Planner<'_> {
         }
         if !whole {
             changes.extend(self.inside_own_stack(endpoint, network, number));
-        }
-        changes
-    }
-
-    /// With several networks a container answers as itself, and not by whatever
-    /// way is the shortest.
-    fn answers(&self, container: &Container, plugged: &[Change]) -> Vec<Change> {
-        let made = |change: &Change| match change {
-            Change::MakeCable { cable, .. } => cable.container == container.id,
-            _ => false,
-        };
-        let endpoints: Vec<&Arc<Endpoint>> = self.desired.endpoints_of(container.id).collect();
-        let several = container.driver == Driver::Vnet && endpoints.len() > 1;
-        if !several || !plugged.iter().any(made) {
-            return Vec::new();
-        }
-        let mut changes = Vec::new();
-        for endpoint in endpoints {
-            let (Some(network), Some(number)) =
-                (self.desired.network(endpoint.network), endpoint.cable)
-            else {
-                continue;
-            };
-            for (family, addr) in endpoint.address.present() {
-                let Some(subnet) = network.subnet.get(family) else { continue };
-                changes.push(Change::AnswerAs {
-                    container: container.id,
-                    link: LinkName::cable_container(number),
-                    addr: subnet.with_prefix(*addr),
-                    direct: network.icc,
-                    via: network.gateway_address(family),
-                });
-            }
-        }
-        changes
-    }
-
-    /// What is set up inside the container, once, when its cable is made. It
-    /// is the container's own afterwards.
-    fn inside_own_stack(&self, endpoint: &Endpoint, network: &Network, number: u32) -> Vec<Change> {
-        let container = endpoint.container;
-        let link = LinkName::cable_container(number);
-        let mut changes = Vec::new();
-        for (family, addr) in endpoint.address.present() {
-            if let Some(subnet) = network.subnet.get(family) {
-                let (link, addr) = (link.clone(), subnet.with_prefix(*addr));
-                let alone = !network.icc;
-                changes.push(Change::AddInnerAddress { container, link, addr, alone });
-            }
-        }
-        changes.push(Change::RaiseInnerLink { container, link: link.clone() });
-        // Ports that are isolated reach the others by the gateway, where the
-        // policy is asked.
-        let families = endpoint.address.present().filter(|_| !network.icc);
-        for (family, _) in families {
-            let subnet = network.subnet.get(family).map(kleene_model::Subnet::net);
-            if let (Some(destination), Some(via)) = (subnet, network.gateway_address(family)) {
-                let link = link.clone();
-                changes.push(Change::AddInnerRoute { container, link, destination, via });
-            }
-        }
-        changes
-    }
-
-    /// The default routes of a `vnet` container, where another endpoint carries
-    /// them than did, or its cable is new.
-    fn default_routes(&self, container: &Container, plugged: &[Change]) -> Vec<Change> {
-        let reached = self.actual.namespace(container.id).is_some();
-        if container.driver != Driver::Vnet || !container.run.has_network() || !reached {
-            return Vec::new();
-        }
-        let made = |name: &LinkName| {
-            plugged.iter().any(|change| match change {
-                Change::MakeCable { cable, .. } => cable.inner == *name,
-                _ => false,
-            })
-        };
-        let mut changes = Vec::new();
-        for family in Family::BOTH {
-            let Some((cable, via)) = self.desired.way_out(container.id, family) else { continue };
-            let link = LinkName::cable_container(cable);
-            let known = self.actual.default_over(container.id, family) == Some(&link);
-            if !known || made(&link) {
-                changes.push(Change::AddDefaultRoute { container: container.id, link, via });
-            }
         }
         changes
     }

@@ -10,8 +10,10 @@ use kleene_model::{
     NetworkType, RoutedCable,
 };
 
+use crate::actual::Addressing;
 use crate::change::{Cable, CableUse, Change, Owner};
-use crate::piece::{Inside, Piece};
+use crate::inside::Inside;
+use crate::piece::Piece;
 use crate::plan::{Extent, Planner};
 
 /// What happens in views.
@@ -52,7 +54,11 @@ impl Planner<'_> {
         if self.actual.namespace(container.id).is_none() {
             return;
         }
-        let desired = wanted.map(|cable| self.inside(container.id, cable)).unwrap_or_default();
+        let desired = match self.actual.addressing() {
+            Addressing::Routed => wanted.map(|cable| self.inside(container.id, cable)),
+            Addressing::Shared => container.run.has_network().then(|| self.usable(container.id)),
+        };
+        let desired = desired.unwrap_or_default();
         let known = self.renamed(container.id, wanted, &mut views.kept);
         let there = wanted
             .is_some_and(|cable| self.own(&cable.host(), Owner::Container(container.id)).is_some());
@@ -203,6 +209,24 @@ impl Planner<'_> {
         far
     }
 
+    /// The addresses that a container on the host's stack may use. The kernel takes
+    /// the one on the interface of the route as the source, and where there is none
+    /// the first of the list (FreeBSD 13.2): that of the network of the way out.
+    fn usable(&self, container: ContainerId) -> BTreeSet<Inside> {
+        let carriers = self.desired.carriers(container);
+        let list = |family| {
+            let carries = carriers.get(family).and_then(|id| self.desired.endpoint(id));
+            let all = self.desired.endpoints_of(container).chain(carries);
+            let mut all: Vec<&Endpoint> = all.map(AsRef::as_ref).collect();
+            all.sort_by_key(|endpoint| Some(endpoint.id) != *carriers.get(family));
+            all.dedup_by_key(|endpoint| endpoint.id);
+            let addresses = all.into_iter().filter_map(|e| *e.address.get(family));
+            let addresses: Vec<IpAddr> = addresses.collect();
+            (!addresses.is_empty()).then_some(Inside::Use { family, addresses })
+        };
+        Family::BOTH.into_iter().filter_map(list).collect()
+    }
+
     /// Whether a container has several addresses of a family.
     fn has_several(&self, container: ContainerId, family: Family) -> bool {
         let endpoints = self.desired.endpoints_of(container);
@@ -252,7 +276,7 @@ impl Planner<'_> {
             let Some(desired) = self.pieces(*addr) else { continue };
             let known: BTreeSet<&Piece> = self.actual.pieces_of(*addr).collect();
             let mut all = desired.iter().chain(known.iter().copied());
-            if all.any(|piece| matches!(piece, Piece::Speak { .. })) {
+            if all.any(is_fenced) {
                 fenced.insert(Some(*addr));
             }
             let mut new: Vec<Piece> =
@@ -304,6 +328,11 @@ impl Planner<'_> {
             Driver::Ipnet if !container.run.has_network() => return Some(pieces),
             Driver::Ipnet => {}
         }
+        if self.actual.addressing() == Addressing::Shared {
+            let member = self.member(endpoint, container.driver, addr);
+            let show = Piece::Show { link: network.interface.clone(), addr };
+            return Some(BTreeSet::from([member, show]));
+        }
         let cable = container.cable.as_ref()?.host();
         // One that was not brought up is about to be found dead, too.
         let link = self.own(&cable, Owner::Container(container.id));
@@ -353,6 +382,15 @@ fn least(one: Option<u32>, other: Option<u32>) -> Option<u32> {
     one.into_iter().chain(other).min()
 }
 
+/// Whether it is of an address of a `vnet` container.
+fn is_fenced(piece: &Piece) -> bool {
+    match piece {
+        Piece::Speak { .. } => true,
+        Piece::Member { member, .. } => member.driver == Driver::Vnet,
+        _ => false,
+    }
+}
+
 fn anywhere(family: Family) -> IpNet {
     let zero = family.address(0);
     IpNet::new(zero, 0).unwrap_or_else(|_| IpNet::from(zero))
@@ -365,6 +403,10 @@ fn anywhere(family: Family) -> IpNet {
 fn is_surplus(inside: &Inside, desired: &BTreeSet<Inside>, ways: &BTreeSet<IpNet>) -> bool {
     match inside {
         Inside::Mirror { .. } | Inside::Up { .. } | Inside::Meet { .. } | Inside::Replies => false,
+        Inside::Use { family: mine, .. } => !desired.iter().any(|other| match other {
+            Inside::Use { family, .. } => family == mine,
+            _ => false,
+        }),
         Inside::Address { .. } => !desired.contains(inside),
         Inside::Route { destination, .. } => !ways.contains(destination),
     }

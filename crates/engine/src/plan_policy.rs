@@ -4,17 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use kleene_model::policy::NetworkRules;
+use kleene_model::policy::{Member, NetworkRules, Publication};
 use kleene_model::{
-    Container, ContainerId, Endpoint, Family, LinkName, Listed, Nat, Network, Ports, Protocol,
-    PublishedPort, RoutedCable,
+    Container, ContainerId, Driver, Dual, Endpoint, Family, LinkName, Listed, Nat, Network, Ports,
+    Protocol, PublishedPort, RoutedCable,
 };
 
+use crate::actual::Addressing;
 use crate::change::{Change, Flows, Owner};
 use crate::piece::{Gate, Piece};
 use crate::plan::{Extent, Planner, Scope};
 
-/// What happens to the policy of networks and of the host.
+/// What happens to the policy of networks, of what containers publish, and of the
+/// host.
 #[derive(Default)]
 pub(crate) struct Policy {
     pub(crate) taken: Vec<Change>,
@@ -52,6 +54,12 @@ impl Planner<'_> {
             let network = self.desired.network(*id).filter(|network| !network.leaving);
             let desired = network.map(|network| self.network_pieces(network)).unwrap_or_default();
             policy.differ(self.actual.pieces_of_network(*id), &desired);
+        }
+        for id in &extent.published {
+            let container = self.desired.container(*id);
+            let desired = container.and_then(|container| self.publication(container));
+            let desired = desired.into_iter().collect();
+            policy.differ(self.actual.pieces_of_container(*id), &desired);
         }
         if extent.host {
             policy.differ(self.actual.pieces_of_host(), &self.host_pieces());
@@ -100,10 +108,43 @@ impl Planner<'_> {
         pieces
     }
 
-    /// What keeps others' MAC addresses off a cable into a bridge.
+    /// Whose an address is.
+    pub(crate) fn member(&self, endpoint: &Endpoint, driver: Driver, addr: IpAddr) -> Piece {
+        let (network, container) = (endpoint.network, endpoint.container);
+        Piece::Member { addr, member: Member { network, container, driver } }
+    }
+
+    /// What a container publishes, where that is one piece.
+    fn publication(&self, container: &Container) -> Option<Piece> {
+        let shared = self.actual.addressing() == Addressing::Shared;
+        if !shared || container.ports.is_empty() || !container.run.has_network() {
+            return None;
+        }
+        let id = container.id;
+        let target = Dual::from_fn(|family| self.desired.target(id, family));
+        let ports = container.ports.iter().enumerate();
+        let ports = ports.filter(|(place, _)| self.desired.held(id, *place).is_none());
+        let ports: Vec<PublishedPort> = ports.map(|(_, port)| port.clone()).collect();
+        let leads = target.present().next().is_some() && !ports.is_empty();
+        let publication = Publication { container: id, target, ports };
+        leads.then_some(Piece::Publish { sequence: container.sequence, publication })
+    }
+
+    /// What holds a cable into a bridge to its endpoint, above all to its MAC
+    /// address.
     pub(crate) fn fence(&self, endpoint: &Endpoint, cable: &LinkName) -> Vec<Change> {
-        let fence = Piece::Fence { cable: cable.clone(), mac: endpoint.container_mac() };
-        let known: Vec<&Piece> = self.actual.pieces_of_cable(cable).collect();
+        let (cable, mac) = (cable.clone(), endpoint.container_mac());
+        let fence = match self.actual.addressing() {
+            Addressing::Routed => Piece::Fence { cable: cable.clone(), mac },
+            Addressing::Shared => Piece::Endpoint {
+                cable: cable.clone(),
+                endpoint: endpoint.id,
+                network: endpoint.network,
+                container: endpoint.container,
+                mac,
+            },
+        };
+        let known: Vec<&Piece> = self.actual.pieces_of_cable(&cable).collect();
         // That of a cable which had the name before may not be gone yet.
         let others = known.iter().filter(|piece| ***piece != fence);
         let mut changes: Vec<Change> =
@@ -132,6 +173,9 @@ impl Planner<'_> {
         let there = self.own(&cable, Owner::Endpoint(endpoint.id)).is_some();
         if !there && self.actual.namespace(container.id).is_none() {
             return None;
+        }
+        if self.actual.addressing() == Addressing::Shared {
+            return Some(BTreeSet::from([self.member(endpoint, container.driver, addr)]));
         }
         let mut pieces = BTreeSet::from([
             Piece::Guard { addr },
@@ -257,7 +301,9 @@ impl Planner<'_> {
         for change in taken.iter().copied().flatten() {
             let Change::Take { piece } = change else { continue };
             match piece {
-                Piece::Guard { addr } => drop(flows.insert(Flows::Of(*addr))),
+                Piece::Guard { addr } | Piece::Member { addr, .. } => {
+                    flows.insert(Flows::Of(*addr));
+                }
                 Piece::Lead { protocol, addr, inner, .. } => {
                     let (addr, protocol, ports) = (*addr, *protocol, *inner);
                     flows.insert(Flows::To { addr, protocol, ports });

@@ -11,7 +11,7 @@ use kleene_model::{
 
 use crate::command::Outcome;
 use crate::engine::Engine;
-use crate::host::{Host, HostError, Listener};
+use crate::host::{Host, HostError, Listener, Promise};
 use crate::lookup;
 use crate::networks::host_refused;
 use crate::store::{Durability, Store};
@@ -27,6 +27,7 @@ impl<H: Host, S: Store> Engine<H, S> {
             return Ok(Vec::new());
         }
         matrix::publish(driver)?;
+        self.permit_promise(&Promise::Publish)?;
         let mut ports = Vec::new();
         for config in configs {
             let port = PublishedPort::parse(config)?;
@@ -114,6 +115,7 @@ impl<H: Host, S: Store> Engine<H, S> {
     ) -> Result<Outcome, Refusal> {
         let container = Arc::clone(lookup::container(&self.state, ident)?);
         matrix::publish(container.driver)?;
+        self.permit_promise(&Promise::Publish)?;
         let port = PublishedPort::parse(config)?;
         self.permit_beside(&port, Some(container.id), &container.ports)?;
         self.permit_free(std::slice::from_ref(&port))?;

@@ -270,6 +270,7 @@ impl<H: Host, S: Store> Engine<H, S> {
             Change::Put { piece } | Change::Take { piece } => match piece.of() {
                 Of::Address(addr) => of_addr(addr),
                 Of::Network(id) => Some(id),
+                Of::Container(id) => self.state.endpoints_of(id).next().map(|e| e.network),
                 Of::Cable(_) | Of::Subnet(_) | Of::Host => None,
             },
             Change::PutInside { container, .. } | Change::TakeInside { container, .. } => {

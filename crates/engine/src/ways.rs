@@ -46,7 +46,8 @@ impl State {
     /// Whether a setting that was changed for a network is needed.
     pub(crate) fn is_needed(&self, id: NetworkId, borrowed: &Borrowed) -> bool {
         if borrowed.way {
-            return self.networks().any(|network| self.is_used(network.id, borrowed.family));
+            let used = |family| self.networks().any(|network| self.is_used(network.id, family));
+            return used(borrowed.family) || borrowed.either && Family::BOTH.into_iter().any(used);
         }
         let stood_on = |id| self.is_stood_on(id, borrowed.family);
         if !borrowed.shared {

@@ -13,6 +13,7 @@ pub mod id;
 pub mod image;
 pub mod jail;
 pub mod lenient;
+mod mac;
 pub mod matrix;
 pub mod name;
 pub mod network;
@@ -22,11 +23,12 @@ pub mod port;
 pub mod refusal;
 mod reserved;
 
-pub use addr::{Dual, Family, MacAddress, Subnet};
+pub use addr::{Dual, Family, Subnet};
 pub use container::{Container, Driver, Execution, ExecutionState, Mount, RunState};
 pub use id::{ContainerId, EndpointId, ExecId, ImageId, NetworkId};
 pub use image::Image;
 pub use jail::Jail;
+pub use mac::MacAddress;
 pub use name::{ContainerName, InstanceName, LinkName, NetworkName};
 pub use network::{
     Borrowed, Endpoint, EndpointOptions, Gateway, Linked, Nat, Network, NetworkType, RoutedCable,

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::addr::{Dual, Family, MacAddress, Subnet};
+use crate::addr::{Dual, Family, Subnet};
 use crate::container::Driver;
 use crate::id::{ContainerId, EndpointId, NetworkId};
+use crate::mac::MacAddress;
 use crate::name::{LinkName, NetworkName};
 use crate::refusal::Refusal;
 
@@ -163,6 +164,9 @@ pub struct Borrowed {
     /// host or comes to it: then it stays for as long as there is any.
     #[serde(default)]
     pub way: bool,
+    /// Whether the other family needs it as well.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub either: bool,
     /// The value it had.
     pub before: String,
     /// The value it needs.

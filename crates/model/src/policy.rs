@@ -42,7 +42,7 @@ pub struct NetworkRules {
 }
 
 /// An endpoint's address that stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Member {
     /// The network.
     pub network: NetworkId,
@@ -53,7 +53,7 @@ pub struct Member {
 }
 
 /// The published ports of one container, and where they lead.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Publication {
     /// The container.
     pub container: ContainerId,

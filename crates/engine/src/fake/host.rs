@@ -13,7 +13,7 @@ use super::kernel::{Errno, Kernel, Kind};
 use crate::actual::{Actual, HostRoute, Link, LinkKind};
 use crate::change::{Change, Mark, Owned};
 use crate::host::{ApplyError, Host, HostError, Listener};
-use crate::piece::Inside;
+use crate::inside::Inside;
 use crate::reconcile::Disturbance;
 
 #[derive(Debug)]
@@ -284,7 +284,15 @@ impl Host for FakeHost {
             let before = settings.get(&setting).cloned().unwrap_or_else(|| "0".to_owned());
             let wanted = "1".to_owned();
             let way = false;
-            (before != wanted).then_some(Borrowed { setting, family, shared, way, before, wanted })
+            (before != wanted).then_some(Borrowed {
+                setting,
+                family,
+                shared,
+                way,
+                either: false,
+                before,
+                wanted,
+            })
         };
         Ok(needed.into_iter().filter_map(borrow).collect())
     }
@@ -294,7 +302,7 @@ impl Host for FakeHost {
         let before = self.lock().kernel.settings.get(&setting).cloned();
         let before = before.unwrap_or_else(|| "0".to_owned());
         let (shared, way, wanted) = (true, true, "1".to_owned());
-        let needed = Borrowed { setting, family, shared, way, before, wanted };
+        let needed = Borrowed { setting, family, shared, way, either: false, before, wanted };
         Ok(Some(needed).filter(|needed| needed.before != needed.wanted).into_iter().collect())
     }
 

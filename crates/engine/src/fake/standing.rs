@@ -8,7 +8,8 @@ use kleene_model::{ContainerId, Dual, Family, LinkName, MacAddress};
 
 use super::kernel::{Done, Errno, InnerLink, Kernel, Kind, insert};
 use crate::actual::Uplink;
-use crate::piece::{Inside, Piece};
+use crate::inside::Inside;
+use crate::piece::Piece;
 
 impl Kernel {
     /// Puts a piece; one that stands already is no error.
@@ -19,6 +20,7 @@ impl Kernel {
     /// [`Errno::Exists`] for an address that somebody else has set.
     pub fn put(&mut self, piece: &Piece) -> Done {
         match piece {
+            piece if piece.is_of_shared_stack() => return Err(Errno::Invalid),
             piece if piece.is_policy() => {
                 if self.standing.policy.iter().any(|held| excludes(held, piece)) {
                     return Err(Errno::Exists);
@@ -172,6 +174,8 @@ impl Kernel {
                 namespace.met.insert((link.clone(), *family));
             }
             Inside::Replies => namespace.replies = true,
+            // Its containers have stacks of their own.
+            Inside::Use { .. } => return Err(Errno::Invalid),
             Inside::Address { link, addr } => {
                 let addresses = match namespace.links.get_mut(link) {
                     Some(link) => &mut link.addresses,
@@ -217,6 +221,7 @@ impl Kernel {
             }
             Inside::Meet { link, family } => drop(namespace.met.remove(&(link.clone(), *family))),
             Inside::Replies => namespace.replies = false,
+            Inside::Use { .. } => return Err(Errno::Invalid),
             Inside::Address { link, addr } => {
                 let own = IpNet::from(*addr);
                 namespace.loopback.remove(&own);

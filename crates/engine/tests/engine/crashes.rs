@@ -207,7 +207,7 @@ fn after_a_reboot_networks_stand_and_containers_are_stopped() {
         kernel.links.retain(|_, link| !matches!(link.kind, Kind::Veth { .. }));
         kernel.settings.clear();
         kernel.standing.policy.retain(|piece| match piece.of() {
-            Of::Address(_) | Of::Cable(_) => false,
+            Of::Address(_) | Of::Cable(_) | Of::Container(_) => false,
             Of::Network(_) | Of::Subnet(_) | Of::Host => true,
         });
         kernel

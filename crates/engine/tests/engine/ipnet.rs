@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use kleene_engine::fake::{Kernel, Kind, Rig, Standing, Times};
-use kleene_engine::piece::{Inside, Of, Piece};
+use kleene_engine::inside::Inside;
+use kleene_engine::piece::{Of, Piece};
 use kleene_engine::{Command, Outcome, view};
 use kleene_model::{ContainerId, Driver, LinkName, NetworkType};
 
@@ -59,7 +60,7 @@ pub(crate) fn running_on(networks: &[&str]) -> Rig {
 
 fn of_containers(mut standing: Standing) -> Standing {
     standing.policy.retain(|piece| match piece.of() {
-        Of::Address(_) | Of::Cable(_) => true,
+        Of::Address(_) | Of::Cable(_) | Of::Container(_) => true,
         Of::Network(_) | Of::Subnet(_) | Of::Host => false,
     });
     standing

@@ -100,6 +100,9 @@ pub enum NetError {
         "unsupported: IPv6 addresses of containers on networks of this type need the setting force_forwarding (Linux 6.17)"
     )]
     NoForceForwarding,
+    /// Containers have stacks of their own here.
+    #[error("unsupported on Linux: containers on the host's own stack")]
+    SharedStack,
     /// The rules that guard containers' addresses could not be changed.
     #[error("cannot change the nftables rules")]
     Rules(#[source] Box<NftError>),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 
-use kleene_engine::piece::Inside;
+use kleene_engine::inside::Inside;
 use kleene_model::{ContainerId, Family, LinkName, RoutedCable};
 
 use super::LinuxHost;
@@ -39,6 +39,7 @@ impl Run<'_, '_> {
                 self.push_or(space, request_route::meet(index, far_end(*family), mac), &[])
             }
             Inside::Replies => self.change_replies(container, Replies::put),
+            Inside::Use { .. } => Err(self.failure(NetError::SharedStack)),
             Inside::Address { link, addr } => {
                 let index = self.inner_index(container, link)?;
                 let net = ipnet::IpNet::from(*addr);
@@ -59,6 +60,7 @@ impl Run<'_, '_> {
     ) -> Result<(), Failure> {
         match inside {
             Inside::Replies => self.change_replies(container, Replies::remove),
+            Inside::Use { .. } => Err(self.failure(NetError::SharedStack)),
             Inside::Mirror { link } => self.undo(container, link, request::delete_link),
             Inside::Up { link } => {
                 self.undo(container, link, |index| request::set_up(index, false))

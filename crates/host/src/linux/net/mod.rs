@@ -46,7 +46,7 @@ use kleene_engine::Disturbance;
 use kleene_engine::actual::{Actual, HostRoute};
 use kleene_engine::change::Change;
 use kleene_engine::host::{ApplyError, Host, HostError, Listener};
-use kleene_engine::piece::Inside;
+use kleene_engine::inside::Inside;
 use kleene_model::{
     Borrowed, ContainerId, Family, InstanceName, LinkName, NetworkType, Ports, Protocol,
 };

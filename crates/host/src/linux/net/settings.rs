@@ -79,7 +79,15 @@ pub(super) fn to_borrow(
         let before = read(&setting)?;
         if before != wanted {
             let wanted = wanted.to_owned();
-            borrowed.push(Borrowed { setting, family, shared, way: false, before, wanted });
+            borrowed.push(Borrowed {
+                setting,
+                family,
+                shared,
+                way: false,
+                either: false,
+                before,
+                wanted,
+            });
         }
         Ok(())
     };
@@ -122,7 +130,7 @@ pub(super) fn to_pass(link: &LinkName, family: Family) -> Result<Vec<Borrowed>, 
         };
         if before != wanted && only.is_none_or(|only| before == only) {
             let (shared, way, wanted) = (true, true, wanted.to_owned());
-            borrowed.push(Borrowed { setting, family, shared, way, before, wanted });
+            borrowed.push(Borrowed { setting, family, shared, way, either: false, before, wanted });
         }
         Ok(())
     };

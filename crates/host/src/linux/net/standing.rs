@@ -31,6 +31,7 @@ pub(super) const GONE: &[Errno] =
 impl Run<'_, '_> {
     pub(super) fn put(&mut self, piece: &Piece) -> Result<(), Failure> {
         match piece {
+            piece if piece.is_of_shared_stack() => Err(self.failure(NetError::SharedStack)),
             piece if piece.is_policy() => self.element(piece, true),
             Piece::Fallback { addr } => {
                 self.push_or(Space::Host, request_route::fall_back(*addr), THERE)

@@ -1,12 +1,12 @@
 //! The entries of the kernel's sets that pieces of the policy are made of.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use kleene_engine::piece::{Gate, Piece};
 use kleene_model::policy::NetworkRules;
-use kleene_model::{Family, MacAddress, Nat, NetworkType, Ports, Protocol};
+use kleene_model::{Family, Nat, NetworkType, Ports, Protocol};
 
 use super::entry::{Entry, Field, Held, key};
 use super::families::FAMILIES;
@@ -64,7 +64,7 @@ fn entries_of(piece: &Piece) -> Vec<(Set, Entry)> {
             vec![open(gate, *addr, *protocol, *ports)]
         }
         Piece::Fence { cable, mac } => {
-            let own = IpAddr::V6(link_local(*mac));
+            let own = IpAddr::V6(mac.link_local());
             vec![
                 (Set::WireCables, exact(&[Field::Name(cable)])),
                 (Set::WireMacs, exact(&[Field::Name(cable), Field::Mac(mac.0)])),
@@ -87,18 +87,15 @@ fn entries_of(piece: &Piece) -> Vec<(Set, Entry)> {
                 told(Set::WireLogged, BRIDGE),
             ]
         }
-        Piece::Fallback { .. }
+        // Not of these tables.
+        Piece::Member { .. }
+        | Piece::Endpoint { .. }
+        | Piece::Publish { .. }
+        | Piece::Fallback { .. }
         | Piece::Steer { .. }
         | Piece::Show { .. }
         | Piece::Answer { .. } => Vec::new(),
     }
-}
-
-/// The link-local address that an interface makes of its MAC address (RFC 4291,
-/// appendix A).
-pub(super) fn link_local(mac: MacAddress) -> Ipv6Addr {
-    let [a, b, c, d, e, f] = mac.0;
-    Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
 }
 
 /// A whole subnet in a set of single addresses: its first, and the first behind
@@ -285,11 +282,5 @@ mod tests {
             let joined = blocks.windows(2).all(|pair| pair[0].last + 1 == pair[1].first);
             assert!(joined && blocks[0].first == first && blocks[blocks.len() - 1].last == last);
         }
-    }
-
-    #[test]
-    fn link_local_addresses_are_the_kernels() {
-        let mac = MacAddress([0x02, 0x42, 0, 0, 0, 9]);
-        assert_eq!(link_local(mac).to_string(), "fe80::42:ff:fe00:9");
     }
 }
