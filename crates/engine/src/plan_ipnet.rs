@@ -211,17 +211,16 @@ impl Planner<'_> {
 
     /// The addresses that a container on the host's stack may use. The kernel takes
     /// the one on the interface of the route as the source, and where there is none
-    /// the first of the list (FreeBSD 13.2): that of the network of the way out.
+    /// the first of the list: that of the network of the way out. The others it
+    /// sorts (FreeBSD 13.2).
     fn usable(&self, container: ContainerId) -> BTreeSet<Inside> {
         let carriers = self.desired.carriers(container);
         let list = |family| {
-            let carries = carriers.get(family).and_then(|id| self.desired.endpoint(id));
-            let all = self.desired.endpoints_of(container).chain(carries);
-            let mut all: Vec<&Endpoint> = all.map(AsRef::as_ref).collect();
-            all.sort_by_key(|endpoint| Some(endpoint.id) != *carriers.get(family));
-            all.dedup_by_key(|endpoint| endpoint.id);
-            let addresses = all.into_iter().filter_map(|e| *e.address.get(family));
-            let addresses: Vec<IpAddr> = addresses.collect();
+            let endpoints = self.desired.endpoints_of(container);
+            let with = endpoints.filter_map(|e| Some((e.id, (*e.address.get(family))?)));
+            let mut all: Vec<(EndpointId, IpAddr)> = with.collect();
+            all.sort_by_key(|(id, addr)| (Some(*id) != *carriers.get(family), *addr));
+            let addresses: Vec<IpAddr> = all.into_iter().map(|(_, addr)| addr).collect();
             (!addresses.is_empty()).then_some(Inside::Use { family, addresses })
         };
         Family::BOTH.into_iter().filter_map(list).collect()

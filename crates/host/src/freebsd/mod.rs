@@ -2,5 +2,6 @@
 //! and read on every system, so that it is tested on every system.
 #![forbid(unsafe_code)]
 
+pub mod net;
 pub mod pf;
 pub mod run;

@@ -12,8 +12,11 @@
 //! whole of a policy in the order in which it is applied, the other functions
 //! the part that one change touches. [`Unsupported`] is what pf cannot hold.
 
+mod filter;
+mod leave;
 mod network;
 mod publication;
+pub mod stand;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -25,7 +28,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use kleene_model::policy::{Member, Policy};
 use kleene_model::{ContainerId, Driver, Dual, EndpointId, LinkName, NetworkId};
 
-pub use network::{cables, network, own};
+pub use filter::{Filter, FilterError};
+pub use leave::Leave;
+pub use network::{cables, nat_label, network, own};
 pub use publication::{publication, stale_labels};
 pub use text::{PfError, check_link};
 pub use unsupported::Unsupported;

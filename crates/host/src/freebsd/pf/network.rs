@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use kleene_model::policy::{NetworkRules, Policy};
-use kleene_model::{ContainerId, Dual, Family, NetworkType};
+use kleene_model::{ContainerId, Dual, Family, NetworkId, NetworkType};
 
 use super::text::{self, PfError, Text};
 use super::{Anchor, Cable, cable_table, network_table};
@@ -67,6 +67,13 @@ pub fn network(
     Ok(text.anchor(format_args!("net/{id}")))
 }
 
+/// The label of what leaves a network with another source: its states end when
+/// that source is no more.
+#[must_use]
+pub fn nat_label(network: NetworkId) -> String {
+    format!("kleene:nat:{network}")
+}
+
 /// The lines that give a network's traffic another source and let it leave.
 ///
 /// The source is named, never `(INTERFACE:0)`: that is whichever address came
@@ -87,7 +94,8 @@ fn translate(text: &mut Text, policy: &Policy, rules: &NetworkRules) -> Result<(
     }
     for on in leaves_by {
         text.filter(format_args!(
-            "pass out quick on {on} tagged KLEENE_NAT_{id} label \"kleene:net:{id}\""
+            "pass out quick on {on} tagged KLEENE_NAT_{id} label \"{}\"",
+            nat_label(id)
         ));
     }
     Ok(())

@@ -1,0 +1,312 @@
+//! Carries changes out, in order.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use kleene_engine::change::{Cable, CableUse, Change, Flows, Mark, Owned};
+use kleene_engine::host::ApplyError;
+use kleene_engine::inside::Inside;
+use kleene_engine::piece::Piece;
+use kleene_model::{ContainerId, Family, LinkName};
+
+use super::error::NetError;
+use super::interfaces::{self, Interface};
+use super::{FreeBsdHost, ifconfig, inner, settings};
+use crate::freebsd::pf::{GROUP, GROUP_CABLES, GROUP_NETWORKS};
+use crate::freebsd::run::{Call, Tool, ToolError, Tools};
+
+pub(super) fn apply(host: &mut FreeBsdHost, changes: &[Change]) -> Result<(), ApplyError> {
+    let failed = |at: usize, source: NetError| ApplyError {
+        done: at,
+        change: Box::new(changes[at].clone()),
+        source: Box::new(source),
+    };
+    let mut at = 0;
+    while at < changes.len() {
+        let policy = changes[at..].iter().take_while(|change| of_policy(change)).count();
+        if policy > 0 {
+            let of = &changes[at..at + policy];
+            change_policy(host, of).map_err(|err| failed(at, err))?;
+            at += policy;
+        } else {
+            step(host, &changes[at]).map_err(|err| failed(at, err))?;
+            at += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a change is pf's: those in a row become one.
+fn of_policy(change: &Change) -> bool {
+    match change {
+        Change::Put { piece } | Change::Take { piece } => piece.is_policy(),
+        _ => false,
+    }
+}
+
+fn change_policy(host: &mut FreeBsdHost, changes: &[Change]) -> Result<(), NetError> {
+    let (mut taken, mut put) = (Vec::new(), Vec::new());
+    for change in changes {
+        match change {
+            Change::Take { piece } => taken.push(piece),
+            Change::Put { piece } => put.push(piece),
+            _ => {}
+        }
+    }
+    Ok(host.filter.change(&*host.tools, &taken, &put)?)
+}
+
+fn step(host: &mut FreeBsdHost, change: &Change) -> Result<(), NetError> {
+    let tools = host.tools.clone();
+    let tools = &*tools;
+    match change {
+        Change::MakeBridge { link, mac: _, mark } => make(tools, "bridge", link, mark),
+        Change::MakeLoopback { link, mac: _, mark } => {
+            // It would get `::1`, and the host would lose it.
+            match find(tools, &loopback())? {
+                Some(lo0) if lo0.up => make(tools, "lo", link, mark),
+                _ => Err(NetError::LoopbackDown(link.clone())),
+            }
+        }
+        Change::AddAddress { link, addr } => add_address(tools, link, *addr),
+        Change::RemoveAddress { link, addr } => {
+            owned(tools, link)?.ok_or_else(|| NetError::NoLink(link.link().clone()))?;
+            remove_address(tools, link.link(), addr.addr())
+        }
+        Change::RaiseLink { link } => done(tools, &ifconfig([link.as_str(), "up"])),
+        Change::RemoveLink { link } => destroy(tools, link),
+        Change::RetireCable { link } => {
+            host.plugged.retain(|(plugged, _)| plugged != link.link());
+            destroy(tools, link)
+        }
+        Change::MakeCable { cable, mark } => make_cable(tools, cable, mark),
+        Change::Plug { link, bridge } => plug(host, link, bridge),
+        Change::Unplug { link, bridge } => unplug(host, link, bridge),
+        Change::RaiseLoopback { container } => inner::raise_loopback(tools, *container),
+        Change::AddInnerAddress { container, link, addr, alone: _ } => {
+            inner::add_address(tools, *container, link, *addr)
+        }
+        Change::RaiseInnerLink { container, link } => inner::raise(tools, *container, link),
+        Change::AddDefaultRoute { container, link: _, via } => {
+            inner::default_route(tools, *container, *via)
+        }
+        Change::Put { piece } => put(host, piece),
+        Change::Take { piece } => take(host, piece),
+        Change::PutInside { container, inside } => put_inside(tools, *container, inside),
+        Change::TakeInside { container, inside } => take_inside(tools, *container, inside),
+        Change::Forget { flows } => forget(tools, flows),
+        Change::Set { setting, value } => settings::write(tools, setting, value),
+        Change::Isolate { .. }
+        | Change::AddInnerRoute { .. }
+        | Change::AnswerAs { .. }
+        | Change::RenameInner { .. } => Err(NetError::Unsupported(change.to_string())),
+    }
+}
+
+fn loopback() -> LinkName {
+    LinkName::parse("lo0").unwrap_or_else(|_| unreachable!("it is a name"))
+}
+
+fn done(tools: &dyn Tools, call: &Call) -> Result<(), NetError> {
+    tools.run(call)?;
+    Ok(())
+}
+
+/// What a tool refuses with these words counts as done.
+fn done_or(tools: &dyn Tools, call: &Call, words: &[&str]) -> Result<(), NetError> {
+    match tools.run(call) {
+        Err(err) if words.iter().any(|words| err.says(words)) => Ok(()),
+        ran => Ok(ran.map(drop)?),
+    }
+}
+
+/// What ifconfig says of an interface that is not there.
+const GONE: &str = "does not exist";
+
+/// One interface; `None` where it is not there.
+fn find(tools: &dyn Tools, link: &LinkName) -> Result<Option<Interface>, NetError> {
+    let call = ifconfig(["-f", "inet:cidr,inet6:cidr", link.as_str()]);
+    match tools.run(&call) {
+        Err(err) if err.says(GONE) => Ok(None),
+        printed => Ok(interfaces::interfaces(&printed?.stdout)?.pop()),
+    }
+}
+
+/// Looks again that a link is ours. Gone is `None`.
+fn owned(tools: &dyn Tools, link: &Owned) -> Result<Option<Interface>, NetError> {
+    let Some(found) = find(tools, link.link())? else { return Ok(None) };
+    match found.description.as_deref().and_then(Mark::parse) {
+        Some(mark) if mark == *link.mark() => Ok(Some(found)),
+        _ => {
+            let (link, found) = (link.link().clone(), found.description);
+            Err(NetError::Foreign { link, found })
+        }
+    }
+}
+
+/// Makes the interface of a network. Half made it goes again.
+fn make(tools: &dyn Tools, kind: &str, link: &LinkName, mark: &Mark) -> Result<(), NetError> {
+    let name = link.as_str();
+    if let Err(err) = tools.run(&ifconfig([kind, "create", "name", name])) {
+        // Where the name is taken, it was made nevertheless: under the name that is
+        // printed (FreeBSD 13.2).
+        if let Some(left) = err.answer().map(|answer| answer.stdout.trim())
+            && let Ok(left) = LinkName::parse(left)
+        {
+            done(tools, &ifconfig([left.as_str(), "destroy"]))?;
+        }
+        return Err(match err.says("File exists") {
+            true => NetError::NameTaken(link.clone()),
+            false => err.into(),
+        });
+    }
+    mark_link(tools, link, mark, GROUP_NETWORKS).inspect_err(|_| undo(tools, link))
+}
+
+fn mark_link(tools: &dyn Tools, link: &LinkName, mark: &Mark, group: &str) -> Result<(), NetError> {
+    let name = link.as_str();
+    done(tools, &ifconfig([name, "description", &mark.to_string()]))?;
+    done(tools, &ifconfig([name, "group", GROUP]))?;
+    done(tools, &ifconfig([name, "group", group]))
+}
+
+/// Removes what was made a moment ago and got no mark yet. If that is refused, the
+/// error of before is the one that is told.
+fn undo(tools: &dyn Tools, link: &LinkName) {
+    drop(tools.run(&ifconfig([link.as_str(), "destroy"])));
+}
+
+fn destroy(tools: &dyn Tools, link: &Owned) -> Result<(), NetError> {
+    match owned(tools, link)? {
+        Some(_) => done_or(tools, &ifconfig([link.link().as_str(), "destroy"]), &[GONE]),
+        None => Ok(()),
+    }
+}
+
+fn make_cable(tools: &dyn Tools, cable: &Cable, mark: &Mark) -> Result<(), NetError> {
+    let Cable { purpose, host, inner, host_mac, inner_mac, mtu, container } = cable;
+    if *purpose == CableUse::Routed {
+        return Err(NetError::Unsupported("cables that are routed into".to_owned()));
+    }
+    // The pair is called like its ends without the last letter.
+    let pair = host.as_str().strip_suffix('a').unwrap_or(host.as_str());
+    match tools.run(&ifconfig([pair, "create"])) {
+        Err(err) if err.says("already exists") => return Err(NetError::NameTaken(host.clone())),
+        made => drop(made?),
+    }
+    let furnish = || {
+        mark_link(tools, host, mark, GROUP_CABLES)?;
+        done(tools, &ifconfig([host.as_str(), "ether", &host_mac.to_string()]))?;
+        done(tools, &ifconfig([inner.as_str(), "ether", &inner_mac.to_string()]))?;
+        if let Some(mtu) = mtu.map(|mtu| mtu.to_string()) {
+            done(tools, &ifconfig([host.as_str(), "mtu", &mtu]))?;
+            done(tools, &ifconfig([inner.as_str(), "mtu", &mtu]))?;
+        }
+        // It keeps its MAC address and its MTU on the way (FreeBSD 13.2).
+        done(tools, &ifconfig([inner.as_str(), "vnet", &container.to_string()]))
+    };
+    furnish().inspect_err(|_: &NetError| undo(tools, host))
+}
+
+fn plug(host: &mut FreeBsdHost, link: &LinkName, bridge: &LinkName) -> Result<(), NetError> {
+    // It may be there already, behind the end of what is listed.
+    let call = ifconfig([bridge.as_str(), "addm", link.as_str()]);
+    done_or(host.tools(), &call, &["File exists"])?;
+    host.plugged.insert((link.clone(), bridge.clone()));
+    Ok(())
+}
+
+fn unplug(host: &mut FreeBsdHost, link: &LinkName, bridge: &LinkName) -> Result<(), NetError> {
+    let call = ifconfig([bridge.as_str(), "deletem", link.as_str()]);
+    done_or(host.tools(), &call, &["No such file or directory", GONE])?;
+    host.plugged.remove(&(link.clone(), bridge.clone()));
+    Ok(())
+}
+
+/// Adds an address; one that is there already counts as done (FreeBSD 13.2).
+fn add_address(tools: &dyn Tools, link: &LinkName, addr: IpNet) -> Result<(), NetError> {
+    let (name, text) = (link.as_str(), addr.to_string());
+    match Family::of(addr.addr()) {
+        Family::V4 => done(tools, &ifconfig([name, "inet", &text, "alias"])),
+        // Else it is a second until it can be used (FreeBSD 13.2).
+        Family::V6 => done(tools, &ifconfig([name, "inet6", &text, "no_dad", "alias"])),
+    }
+}
+
+fn remove_address(tools: &dyn Tools, link: &LinkName, addr: IpAddr) -> Result<(), NetError> {
+    let (name, text) = (link.as_str(), addr.to_string());
+    let inet = match Family::of(addr) {
+        Family::V4 => "inet",
+        Family::V6 => "inet6",
+    };
+    let call = ifconfig([name, inet, &text, "-alias"]);
+    done_or(tools, &call, &["Can't assign requested address", GONE])
+}
+
+/// Puts a container's address on an interface of the host.
+fn put(host: &mut FreeBsdHost, piece: &Piece) -> Result<(), NetError> {
+    let Piece::Show { link, addr } = piece else {
+        return Err(NetError::Unsupported(piece.to_string()));
+    };
+    let tools = host.tools();
+    // The word for an IPv6 address at once is one for the whole interface, and stays
+    // (FreeBSD 13.2): from one that is not ours it is taken again.
+    let lent = match addr.is_ipv6() {
+        true => {
+            let found = find(tools, link)?.ok_or_else(|| NetError::NoLink(link.clone()))?;
+            !found.no_dad && found.description.as_deref().and_then(Mark::parse).is_none()
+        }
+        false => false,
+    };
+    let added = add_address(tools, link, IpNet::from(*addr));
+    let returned = match lent {
+        true => done(tools, &ifconfig([link.as_str(), "inet6", "-no_dad"])),
+        false => Ok(()),
+    };
+    added?;
+    host.shown.insert((link.clone(), *addr));
+    returned
+}
+
+fn take(host: &mut FreeBsdHost, piece: &Piece) -> Result<(), NetError> {
+    let Piece::Show { link, addr } = piece else {
+        return Err(NetError::Unsupported(piece.to_string()));
+    };
+    remove_address(host.tools(), link, *addr)?;
+    host.shown.remove(&(link.clone(), *addr));
+    Ok(())
+}
+
+fn put_inside(tools: &dyn Tools, container: ContainerId, inside: &Inside) -> Result<(), NetError> {
+    match inside {
+        Inside::Use { family, addresses } => inner::use_only(tools, container, *family, addresses),
+        other => Err(NetError::Unsupported(other.to_string())),
+    }
+}
+
+fn take_inside(tools: &dyn Tools, container: ContainerId, inside: &Inside) -> Result<(), NetError> {
+    let Inside::Use { family, .. } = inside else {
+        return Err(NetError::Unsupported(inside.to_string()));
+    };
+    match inner::use_only(tools, container, *family, &[]) {
+        // It uses none then.
+        Err(NetError::Tool(err)) if err.says("not found") => Ok(()),
+        used => used,
+    }
+}
+
+/// Ends flows. Those that were led by a port, and those that left as somebody else,
+/// end with the text that let them pass.
+fn forget(tools: &dyn Tools, flows: &Flows) -> Result<(), NetError> {
+    let Flows::Of(addr) = flows else { return Ok(()) };
+    let (addr, all) = match addr {
+        IpAddr::V4(_) => (addr.to_string(), "0.0.0.0/0"),
+        IpAddr::V6(_) => (addr.to_string(), "::/0"),
+    };
+    match tools.run(&Call::new(Tool::Pfctl, ["-k", addr.as_str()])) {
+        // Without pf nothing has let them pass.
+        Err(err @ ToolError::Refused { .. }) if err.says("/dev/pf") => return Ok(()),
+        killed => drop(killed?),
+    }
+    done(tools, &Call::new(Tool::Pfctl, ["-k", all, "-k", addr.as_str()]))
+}
