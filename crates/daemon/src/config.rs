@@ -8,18 +8,7 @@ use kleene_model::InstanceName;
 use kleene_model::addr::{Pool, Pools};
 use serde::Deserialize;
 
-/// Where the file is looked for when nobody says.
-const DEFAULT_FILE: &str = if cfg!(target_os = "freebsd") {
-    "/usr/local/etc/kleened/config.yaml"
-} else {
-    "/etc/kleene/config.yaml"
-};
-
-/// Where containers live when nobody says.
-const DEFAULT_ROOT: &str = "/var/lib/kleene";
-
-/// The socket of 0.1.1, which clients try first.
-const DEFAULT_ADDRESS: &str = "http:///var/run/kleened.sock";
+use crate::system::paths::HERE;
 
 /// Largest configuration file, in bytes.
 const FILE_MAX: u64 = 1 << 20;
@@ -186,7 +175,7 @@ impl Config {
     pub(crate) fn load(overrides: Overrides) -> Result<Self, ConfigError> {
         let file = match &overrides.config {
             Some(path) => read(path)?,
-            None if Path::new(DEFAULT_FILE).exists() => read(Path::new(DEFAULT_FILE))?,
+            None if Path::new(HERE.config).exists() => read(Path::new(HERE.config))?,
             None => File::default(),
         };
         Self::merge(file, overrides)
@@ -207,14 +196,14 @@ impl Config {
             metrics_socket,
             log_drops,
         } = file;
-        let root = flags.kleene_root.or(kleene_root).unwrap_or_else(|| DEFAULT_ROOT.into());
+        let root = flags.kleene_root.or(kleene_root).unwrap_or_else(|| HERE.root.into());
         if !root.is_absolute() {
             let why = format!("must be an absolute path, not '{}'", root.display());
             return Err(ConfigError::Value { key: "kleene_root", why });
         }
         let addresses = if flags.api_listening_sockets.is_empty() {
             let default =
-                || vec![SocketEntry { address: DEFAULT_ADDRESS.into(), ..SocketEntry::default() }];
+                || vec![SocketEntry { address: HERE.api.into(), ..SocketEntry::default() }];
             api_listening_sockets.unwrap_or_else(default)
         } else {
             let entry = |address| SocketEntry { address, ..SocketEntry::default() };
@@ -269,6 +258,7 @@ impl Config {
 
     /// Where images live.
     #[must_use]
+    #[cfg_attr(target_os = "freebsd", allow(dead_code, reason = "no images there yet"))]
     pub(crate) fn images_dir(&self) -> PathBuf {
         self.root.join("images")
     }
@@ -277,12 +267,6 @@ impl Config {
     #[must_use]
     pub(crate) fn trash_dir(&self) -> PathBuf {
         self.root.join("trash")
-    }
-
-    /// The cgroup of this daemon's containers, below the hierarchy's root.
-    #[must_use]
-    pub(crate) fn cgroup(&self) -> String {
-        format!("kleene-{}", self.instance)
     }
 }
 

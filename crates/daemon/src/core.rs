@@ -88,6 +88,7 @@ impl Core {
     ///
     /// # Errors
     /// The engine's refusal.
+    #[cfg_attr(target_os = "freebsd", allow(dead_code, reason = "no thread asks there yet"))]
     pub(crate) fn ask(&self, command: Command) -> Result<Outcome, Refusal> {
         self.send(command)?.blocking_recv().map_err(|_| gone())?
     }

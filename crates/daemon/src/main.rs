@@ -5,17 +5,13 @@
 mod api;
 mod config;
 mod core;
-mod drops;
-mod firewall;
-mod follow;
 mod jobs;
-mod limits;
 mod listen;
 mod maintenance;
 mod root;
 mod start;
 mod store;
-mod views;
+mod system;
 #[cfg(test)]
 mod wait;
 

@@ -1,9 +1,7 @@
-//! The daemon's root directory: made, locked, and told apart from that of an
-//! earlier boot.
+//! The daemon's root directory: made and locked.
 
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt as _};
-use std::path::Path;
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
@@ -43,16 +41,4 @@ pub(crate) fn take(config: &Config) -> Result<Lock, String> {
         )),
         Err(err) => Err(format!("cannot lock {}: {err}", path.display())),
     }
-}
-
-/// An id that the host draws at each boot.
-///
-/// # Errors
-/// When the host does not tell.
-pub(crate) fn boot_id() -> Result<String, String> {
-    // proc(5), "random".
-    let path = Path::new("/proc/sys/kernel/random/boot_id");
-    std::fs::read_to_string(path)
-        .map(|id| id.trim().to_owned())
-        .map_err(|err| format!("cannot read {}: {err}", path.display()))
 }

@@ -4,25 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kleene_engine::{Command, Effect, Engine};
-use kleene_host::linux::net::monitor::Monitor;
-use kleene_host::linux::net::{LinuxHost, Namespaces};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{self, App, Peer, Reader};
+use crate::api::{self, App, Peer};
 use crate::config::{Address, Config};
 use crate::core::Core;
-use crate::drops;
-use crate::firewall::Firewalls;
-use crate::follow;
-use crate::jobs::{self, Attachments, Context, Programs};
-use crate::limits::Descriptors;
+use crate::jobs::{self, Attachments, Context};
 use crate::listen::{Listener, listen};
 use crate::root;
 use crate::store::SqliteStore;
-use crate::views::Views;
+use crate::system::{self, Descriptors, Firewalls, Monitor, Programs, Reader, Stacks};
 
 /// The name of the fact that tells boots apart.
 const BOOT: &str = "boot";
@@ -61,7 +55,7 @@ async fn run(
     programs: Arc<Programs>,
     descriptors: Descriptors,
 ) -> Result<(), String> {
-    let namespaces = Namespaces::default();
+    let stacks = Stacks::default();
     let attachments = Attachments::default();
     let mut listeners = Vec::new();
     for address in &config.addresses {
@@ -81,30 +75,30 @@ async fn run(
     // It has to be open before the host is looked at.
     let (hand_over, monitor) = std::sync::mpsc::channel();
     let core = Core::start(queue, {
-        let (config, namespaces) = (Arc::clone(&config), namespaces.clone());
-        move || engine(&config, namespaces, &hand_over)
+        let (config, stacks) = (Arc::clone(&config), stacks.clone());
+        move || engine(&config, &stacks, &hand_over)
     })?;
     let monitor = monitor.recv().map_err(|_| "the engine ended while it started")?;
-    follow::start(core.clone(), monitor)?;
+    monitor.follow(core.clone())?;
     let firewalls = Firewalls::start(core.clone(), config.instance.clone())?;
+    stacks.keep()?;
     let context = Context {
         config: Arc::clone(&config),
         core: core.clone(),
-        namespaces: namespaces.clone(),
-        views: Views::start()?,
+        stacks: stacks.clone(),
         attachments: attachments.clone(),
         programs,
         descriptors,
         left_behind: Arc::default(),
     };
     tokio::spawn(jobs::run(context, jobs));
-    let deaf = drops::start(core.clone()).err();
+    let deaf = system::hear_drops(core.clone()).err().map(String::from);
     if config.log_drops {
         told_from_the_start(&core, deaf.as_deref()).await;
     }
     let app = App {
         core,
-        namespaces,
+        stacks,
         reader: Reader::default(),
         deaf: deaf.map(Arc::from),
         config: Arc::clone(&config),
@@ -189,20 +183,20 @@ fn remove_sockets(config: &Config) {
     }
 }
 
-type Made = (Engine<LinuxHost, SqliteStore>, Vec<Effect>);
+type Made = (Engine<system::Host, SqliteStore>, Vec<Effect>);
 
 /// Runs on the engine's thread.
 fn engine(
     config: &Config,
-    namespaces: Namespaces,
+    stacks: &Stacks,
     hand_over: &std::sync::mpsc::Sender<Monitor>,
 ) -> Result<Made, String> {
     let chain = |err: &(dyn std::error::Error + 'static)| kleene_engine::host::chain(err);
-    let boot = root::boot_id()?;
+    let boot = system::boot_id()?;
     let store = SqliteStore::open(&config.root.join("metadata.sqlite")).map_err(|e| chain(&e))?;
     let same_boot = store.fact(BOOT).map_err(|err| chain(&err))?.as_deref() == Some(&boot);
-    let host = LinuxHost::new(config.instance.clone(), namespaces).map_err(|err| chain(&err))?;
-    let monitor = Monitor::open(&host).map_err(|err| chain(&err))?;
+    let host = system::host(&config.instance, stacks)?;
+    let monitor = Monitor::open(&host)?;
     // Whoever waits for it is there.
     drop(hand_over.send(monitor));
     store.set_fact(BOOT, &boot).map_err(|err| chain(&err))?;

@@ -1,7 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a failed assumption fails the test")]
 
 use kleene_engine::{Command, Event};
-use kleene_host::linux::net::Namespaces;
 
 use super::*;
 use crate::core::tests::Rig;
@@ -14,7 +13,7 @@ async fn without_its_engine_the_daemon_ends() {
     let app = App {
         core: rig.core.clone(),
         config: Arc::new(config(root.path())),
-        namespaces: Namespaces::default(),
+        stacks: Stacks::default(),
         attachments: Attachments::default(),
         firewalls: Firewalls::default(),
         sockets: TaskTracker::new(),

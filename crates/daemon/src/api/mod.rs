@@ -21,7 +21,6 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Extension, Router};
-use kleene_host::linux::net::Namespaces;
 use kleene_model::Operation;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,11 +28,10 @@ use tracing::Instrument;
 
 use crate::config::Config;
 use crate::core::Core;
-use crate::firewall::Firewalls;
 use crate::jobs::Attachments;
+use crate::system::{Firewalls, Reader, Stacks};
 
 pub(crate) use peer::Peer;
-pub(crate) use stats::Reader;
 
 /// What every request may use.
 #[derive(Clone)]
@@ -42,8 +40,8 @@ pub(crate) struct App {
     pub(crate) core: Core,
     /// The configuration.
     pub(crate) config: Arc<Config>,
-    /// The network namespaces of containers.
-    pub(crate) namespaces: Namespaces,
+    /// The network stacks of containers.
+    pub(crate) stacks: Stacks,
     /// The clients that wait for output.
     pub(crate) attachments: Attachments,
     /// What is known of the firewalls of others.

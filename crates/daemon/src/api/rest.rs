@@ -8,7 +8,6 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use kleene_engine::passage::Explained;
 use kleene_engine::{Command, DEFAULT_GRACE_MS, Outcome, view};
-use kleene_host::linux::mounts::Bind;
 use kleene_model::api::{ContainerConfig, Explanation, IdResponse, MountPointConfig, MountType};
 use kleene_model::{Operation, Refusal, lenient};
 use serde::Serialize;
@@ -16,7 +15,7 @@ use serde::Serialize;
 use super::App;
 use super::extract::{Body, Path, Query};
 use super::refused::Refused;
-use crate::firewall;
+use crate::system;
 
 pub(super) type Answer = Result<Response, Refused>;
 pub(super) type Fields = HashMap<String, String>;
@@ -56,7 +55,7 @@ pub(super) async fn with_firewalls(
 ) -> Result<Vec<Explanation>, Refusal> {
     let instance = app.config.instance.clone();
     // As long as the firewalls of others are big.
-    let asked = move || firewall::explained(&instance, explained);
+    let asked = move || system::explained(&instance, explained);
     tokio::task::spawn_blocking(asked)
         .await
         .map_err(|err| Refusal::Host { what: format!("cannot ask the firewalls of others: {err}") })
@@ -98,11 +97,9 @@ pub(super) async fn container_create(State(app): State<App>, Body(body): Body) -
 async fn check_sources(mounts: Vec<MountPointConfig>) -> Result<(), Refusal> {
     let look = move || {
         for mount in mounts.iter().filter(|mount| mount.kind == MountType::Nullfs) {
-            Bind::new(&mount.source, &mount.destination, mount.read_only).map_err(|err| {
-                Refusal::InvalidMount {
-                    mount: format!("{}:{}", mount.source, mount.destination),
-                    why: kleene_engine::host::chain(&err),
-                }
+            system::check_mount(mount).map_err(|err| Refusal::InvalidMount {
+                mount: format!("{}:{}", mount.source, mount.destination),
+                why: err.to_string(),
             })?;
         }
         Ok(())

@@ -1,17 +1,15 @@
 //! What the policy has decided on, in numbers: for people as JSON, for collectors
 //! as OpenMetrics; and whether the daemon's log tells of what was blocked.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use kleene_engine::host::chain;
 use kleene_engine::{Command, State as Snapshot, view};
-use kleene_host::linux::nft::{Count, Counted, Counters, Fate, NftError, Table};
 use kleene_model::api::{LogDrops, RuleCount};
-use kleene_model::{Driver, InstanceName, NetworkId, Operation, Refusal};
+use kleene_model::{Driver, NetworkId, Operation, Refusal};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -22,56 +20,27 @@ use super::App;
 use super::extract::{Path, Query};
 use super::refused::Refused;
 use super::rest::{Answer, Fields, of, required_flag, run};
-
-/// The way to the counters: a socket of its own, so that the engine goes on. It stays
-/// open, for to close one waits for whoever changes nftables (`nft_rcv_nl_event`).
-#[derive(Clone, Default)]
-pub(crate) struct Reader {
-    table: Arc<Mutex<Option<Table>>>,
-}
-
-impl Reader {
-    /// Reads the counters of one network, or of all and of the host. It blocks.
-    fn read(
-        &self,
-        instance: &InstanceName,
-        network: Option<NetworkId>,
-    ) -> Result<Counters, NftError> {
-        let mut kept = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut table = kept.take().map_or_else(|| Table::of(instance), Ok)?;
-        let counters = match network {
-            Some(network) => table.counters_of(network)?,
-            None => table.counters()?,
-        };
-        *kept = Some(table);
-        Ok(counters)
-    }
-}
+use crate::system::Counted;
 
 /// Reads the counters of one network, or of all and of the host.
-async fn counted(app: &App, network: Option<NetworkId>) -> Result<Counters, Refusal> {
+async fn counted(app: &App, network: Option<NetworkId>) -> Result<Vec<Counted>, Refusal> {
     let (reader, instance) = (app.reader.clone(), app.config.instance.clone());
     let read = move || reader.read(&instance, network);
-    let refused = |why: String| Refusal::Host { what: format!("cannot read the counters: {why}") };
-    let counters =
-        tokio::task::spawn_blocking(read).await.map_err(|err| refused(err.to_string()))?;
-    counters.map_err(|err| refused(chain(&err)))
+    let read = tokio::task::spawn_blocking(read).await;
+    let counters = read.unwrap_or_else(|err| Err(err.to_string().into()));
+    counters.map_err(|err| err.refusal("cannot read the counters"))
 }
 
 /// Counters as they are shown: those of a network that has gone meanwhile are left
 /// out.
-fn rows(state: &Snapshot, counters: Counters) -> Vec<RuleCount> {
-    let row = |(counted, Count { packets, bytes }): (Counted, Count)| {
-        let network = match counted.network {
+fn rows(state: &Snapshot, counters: Vec<Counted>) -> Vec<RuleCount> {
+    let row = |counted: Counted| {
+        let Counted { network, rule, fate, packets, bytes } = counted;
+        let network = match network {
             Some(id) => state.network(id)?.name.to_string(),
             None => String::new(),
         };
-        let verdict = match counted.fate {
-            Fate::Passed => "passed",
-            Fate::Refused => "refused",
-            Fate::Dropped => "dropped",
-        };
-        Some(RuleCount { network, rule: counted.rule, verdict: verdict.to_owned(), packets, bytes })
+        Some(RuleCount { network, rule, verdict: fate.to_string(), packets, bytes })
     };
     let mut rows: Vec<RuleCount> = counters.into_iter().filter_map(row).collect();
     rows.sort_by_cached_key(|row| (row.network.clone(), number(&row.rule), row.clone()));

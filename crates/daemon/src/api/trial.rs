@@ -6,15 +6,14 @@ use std::net::{IpAddr, SocketAddr};
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use kleene_engine::host::chain;
 use kleene_engine::{Command, Outcome, State as Snapshot, view};
-use kleene_host::linux::net::trial::{self, Heard, Trial};
 use kleene_model::api::{ExplainConfig, Explanation, FlowTest};
 use kleene_model::{ContainerId, Driver, Operation, Protocol, Refusal, lenient};
 
 use super::App;
 use super::extract::Body;
 use super::rest::{Answer, of, with_firewalls};
+use crate::system::{Flow, Heard, Outcome as Sent};
 
 pub(super) async fn network_test(State(app): State<App>, Body(body): Body) -> Answer {
     let operation = Operation::NetworkTest;
@@ -102,15 +101,12 @@ async fn send(
     let host = |why: String| Refusal::Host { what: why };
     let address = |text: &str| text.parse::<IpAddr>().map_err(|err| host(err.to_string()));
     let (source, to) = (address(&explained.source)?, address(&explained.destination)?);
-    let trial = Trial { source, to: SocketAddr::new(to, port), protocol };
-    let namespaces = app.namespaces.clone();
+    let flow = Flow { source, to: SocketAddr::new(to, port), protocol };
+    let stacks = app.stacks.clone();
     let container = sender(state, source);
-    let sent = tokio::task::spawn_blocking(move || match container {
-        Some(container) => trial::from_container(&namespaces, container, &trial),
-        None => trial::from_host(&trial),
-    });
+    let sent = tokio::task::spawn_blocking(move || stacks.send(container, &flow));
     let outcome = sent.await.map_err(|err| host(err.to_string()))?;
-    let outcome = outcome.map_err(|err| host(chain(&err)))?;
+    let outcome = outcome.map_err(|err| err.refusal("sending the flow"))?;
     let outcome = outcome.ok_or_else(|| cannot_send(&explained.source))?;
     Ok(judge(explained, &outcome, is_direct(state, source, to)))
 }
@@ -129,7 +125,7 @@ fn is_direct(state: &Snapshot, source: IpAddr, to: IpAddr) -> bool {
 }
 
 /// Puts what was heard beside what the policy says.
-fn judge(explained: Explanation, outcome: &trial::Outcome, direct: bool) -> FlowTest {
+fn judge(explained: Explanation, outcome: &Sent, direct: bool) -> FlowTest {
     let passed = match (outcome.heard, outcome.tracked) {
         (Heard::Answer, _) | (_, Some(true)) => Some(true),
         // Nobody refuses there but who was asked.
@@ -157,7 +153,7 @@ mod tests {
 
     fn judged(verdict: &str, heard: Heard, tracked: Option<bool>, direct: bool) -> Option<bool> {
         let explained = Explanation { verdict: verdict.to_owned(), ..Explanation::default() };
-        judge(explained, &trial::Outcome { heard, tracked }, direct).agrees
+        judge(explained, &Sent { heard, tracked }, direct).agrees
     }
 
     #[test]

@@ -16,7 +16,6 @@ use tokio::time::Instant;
 
 use super::ending::{reap, report_the_dead};
 use super::killing::{at, kill_soon};
-use super::setup::has_view;
 use super::warden::{Lost, Order, Stay, Warden, nonblocking, refuse, refuse_all};
 use super::{Context, setup};
 
@@ -79,10 +78,7 @@ fn take_over(context: &Context, id: ContainerId, supervisor: Supervisor) -> Ward
     let Supervisor { stream, state, netns } = supervisor;
     if let Some(netns) = netns {
         let driver = context.core.snapshot().container(id).map(|container| container.driver);
-        if driver.is_some_and(has_view) {
-            context.views.adopt(id, &netns);
-        }
-        context.namespaces.insert(id, netns);
+        context.stacks.adopt(id, driver, netns);
     }
     let running = state.executions.iter().filter(|exec| exec.running);
     let running = running.filter_map(|exec| ExecId::parse(&exec.id).ok()).collect();

@@ -8,7 +8,8 @@ use kleene_engine::Event;
 use kleene_model::{ContainerId, ExecId};
 use kleene_supervise::proto::ExitRecord;
 
-use super::{Context, clear, setup};
+use super::{Context, setup};
+use crate::system;
 
 /// A container whose supervisor is gone without a word: what it has written
 /// down is reported, and the end.
@@ -36,8 +37,9 @@ pub(super) fn report_exit(context: &Context, exec: &str, code: i32, last: bool) 
 /// The run directory goes last: until the end is in the store, a daemon that is
 /// started in our place finds the exits there.
 pub(super) async fn finish(context: &Context, id: ContainerId, failure: Option<String>) {
-    context.views.leave(id);
-    blocking(context, id, clear::clear).await;
+    context.stacks.leave(id);
+    blocking(context, id, |context, id| system::clear(&context.config, &context.programs, id))
+        .await;
     let stored = context.core.tell(match failure {
         Some(why) => {
             tracing::warn!(container = %id, why, "a container could not be started");
@@ -48,7 +50,7 @@ pub(super) async fn finish(context: &Context, id: ContainerId, failure: Option<S
     let stored = stored.await;
     // Its cable goes with the namespace: not before the engine knows that it
     // shall, or it would be missed.
-    context.namespaces.remove(id);
+    context.stacks.remove(id);
     if !stored {
         return;
     }

@@ -3,41 +3,27 @@
 
 mod adoption;
 mod attachments;
-mod clear;
 mod ending;
 mod killing;
 mod setup;
 mod warden;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use kleene_engine::change::Owned;
 use kleene_engine::{Event, Job};
-use kleene_host::linux::net::{self, Namespaces};
 use kleene_model::{ContainerId, RunState};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use crate::core::Core;
-use crate::limits::Descriptors;
-use crate::views::Views;
+use crate::system::{self, Descriptors, Programs, Stacks};
 
 pub(crate) use attachments::{Attachments, Expected};
 use warden::Order;
-
-/// The programs that run containers.
-#[derive(Debug, Clone)]
-pub(crate) struct Programs {
-    /// `kleene-supervise`
-    pub(crate) supervise: PathBuf,
-    /// `kleene-runtime`
-    pub(crate) runtime: PathBuf,
-    /// `kleene-holder`
-    pub(crate) holder: PathBuf,
-}
 
 /// What every job may use.
 #[derive(Clone)]
@@ -46,10 +32,8 @@ pub(crate) struct Context {
     pub(crate) config: Arc<Config>,
     /// The engine.
     pub(crate) core: Core,
-    /// The containers' network namespaces.
-    pub(crate) namespaces: Namespaces,
-    /// What containers see of the host's interfaces.
-    pub(crate) views: Views,
+    /// The containers' network stacks.
+    pub(crate) stacks: Stacks,
     /// The clients that wait for output.
     pub(crate) attachments: Attachments,
     /// The programs.
@@ -156,10 +140,10 @@ fn order(
     }
 }
 
-/// Deletes links that are out of use; `net::sweep` tries as long as it is worth
+/// Deletes links that are out of use; `system::sweep` tries as long as it is worth
 /// while. Names that are not reported stay held.
 async fn sweep(context: Context, links: Vec<Owned>) {
-    match tokio::task::spawn_blocking(move || net::sweep(&links)).await {
+    match tokio::task::spawn_blocking(move || system::sweep(&links)).await {
         Ok(Ok(links)) => context.core.event(Event::Swept { links }),
         Ok(Err(err)) => {
             let why = kleene_engine::host::chain(&err);
@@ -176,22 +160,7 @@ async fn sweep(context: Context, links: Vec<Owned>) {
 pub(crate) fn programs() -> Result<Programs, String> {
     let own =
         std::env::current_exe().map_err(|err| format!("cannot find my own program: {err}"))?;
-    let beside = |name: &str| {
-        let path = own.with_file_name(name);
-        if path.is_file() {
-            Ok(path)
-        } else {
-            Err(format!(
-                "{} is missing: kleened needs it beside itself; 'cargo build --release' makes all programs",
-                path.display()
-            ))
-        }
-    };
-    Ok(Programs {
-        supervise: beside("kleene-supervise")?,
-        runtime: beside("kleene-runtime")?,
-        holder: beside("kleene-holder")?,
-    })
+    Ok(Programs::find(own.parent().unwrap_or(Path::new("/")))?)
 }
 
 #[cfg(test)]

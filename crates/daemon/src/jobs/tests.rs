@@ -29,14 +29,12 @@ pub(crate) fn config(root: &Path) -> Config {
 
 /// What jobs may use, without programs.
 pub(crate) fn context(rig: &Rig, root: &Path) -> Context {
-    let none = || PathBuf::from("/nonexistent");
     Context {
         config: Arc::new(config(root)),
         core: rig.core.clone(),
-        namespaces: Namespaces::default(),
-        views: Views::default(),
+        stacks: Stacks::default(),
         attachments: Attachments::default(),
-        programs: Arc::new(Programs { supervise: none(), runtime: none(), holder: none() }),
+        programs: Arc::new(Programs::named(Path::new("/nonexistent"))),
         descriptors: Descriptors::raise(),
         left_behind: Arc::default(),
     }

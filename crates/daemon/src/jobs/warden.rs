@@ -95,7 +95,7 @@ pub(super) async fn prepare(
     match made {
         Ok(Made { stream, decoder, netns, supervisor }) => {
             if let Some(netns) = netns {
-                context.namespaces.insert(id, netns);
+                context.stacks.insert(id, netns);
             }
             context.core.event(Event::Prepared { container: id });
             let mut warden = Warden::new(context.clone(), id, stream, decoder);
@@ -340,7 +340,7 @@ impl Warden {
         let id = self.id;
         match message {
             FromSupervisor::Launched { pid } => {
-                self.context.views.settle(id);
+                self.context.stacks.settle(id);
                 let pid = u32::try_from(pid).unwrap_or_default();
                 self.context.core.event(Event::Launched { container: id, pid });
             }

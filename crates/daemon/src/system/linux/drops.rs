@@ -12,6 +12,7 @@ use kleene_host::linux::nft::{Blocked, Drops, Packet};
 use kleene_model::{Endpoint, LinkName, Protocol, RoutedCable};
 
 use crate::core::Core;
+use crate::system::Error;
 
 /// How long is waited after the kernel did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -20,13 +21,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// Why nothing can be told: no such log in the kernel, another listener, no thread.
-pub(crate) fn start(core: Core) -> Result<(), String> {
+pub(crate) fn hear_drops(core: Core) -> Result<(), Error> {
     let drops = Drops::open().map_err(|err| chain(&err))?;
     std::thread::Builder::new()
         .name("drops".to_owned())
         .spawn(move || listen(&core, drops))
-        .map(drop)
-        .map_err(|err| err.to_string())
+        .map_err(|err| err.to_string())?;
+    Ok(())
 }
 
 fn listen(core: &Core, mut drops: Drops) {

@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 use kleene_engine::host::{HostError, chain};
 use kleene_engine::{Disturbance, Event};
 use kleene_host::linux::net::Answers;
-use kleene_host::linux::net::monitor::{LinkState, Monitor, RouteKind, RouteTable, Seen};
+use kleene_host::linux::net::monitor::{self, LinkState, RouteKind, RouteTable, Seen};
 use kleene_model::Family;
 
 use crate::core::Core;
+use crate::system::Error;
+
+use super::Host;
 
 /// How long a wait for news lasts. What the kernel tells nobody is looked at in
 /// between.
@@ -21,23 +24,36 @@ const SLOW: Duration = Duration::from_secs(60);
 /// How long is waited after the kernel did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Starts the thread that follows the network.
-///
-/// # Errors
-/// When the kernel gives no socket or no thread.
-pub(crate) fn start(core: Core, monitor: Monitor) -> Result<(), String> {
-    let answers = Answers::open().map_err(|err| chain(&err))?;
-    let follower = Follower { core, monitor, answers };
-    std::thread::Builder::new()
-        .name("follow".to_owned())
-        .spawn(move || follower.follow())
-        .map(drop)
-        .map_err(|err| format!("cannot start the thread that follows the network: {err}"))
+/// The news of the host's network, kept from when it was opened.
+pub(crate) struct Monitor(monitor::Monitor);
+
+impl Monitor {
+    /// Has the kernel keep its news, before a host is looked at.
+    ///
+    /// # Errors
+    /// When the kernel gives no socket.
+    pub(crate) fn open(host: &Host) -> Result<Self, Error> {
+        Ok(Self(monitor::Monitor::open(host).map_err(|err| chain(&err))?))
+    }
+
+    /// Starts the thread that follows the network.
+    ///
+    /// # Errors
+    /// When the kernel gives no socket or no thread.
+    pub(crate) fn follow(self, core: Core) -> Result<(), Error> {
+        let answers = Answers::open().map_err(|err| chain(&err))?;
+        let follower = Follower { core, monitor: self.0, answers };
+        std::thread::Builder::new()
+            .name("follow".to_owned())
+            .spawn(move || follower.follow())
+            .map_err(|err| format!("cannot start the thread that follows the network: {err}"))?;
+        Ok(())
+    }
 }
 
 struct Follower {
     core: Core,
-    monitor: Monitor,
+    monitor: monitor::Monitor,
     answers: Answers,
 }
 

@@ -2,19 +2,23 @@
 //! knows of it, and its cgroup.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use kleene_engine::host::chain;
 use kleene_host::linux::cgroup::Tree;
-use kleene_host::linux::storage;
 use kleene_model::ContainerId;
 
-use super::Context;
-use super::setup::{CGROUP_LIMIT, RUNTIME_ROOT, cgroup};
+use crate::config::Config;
+
+use super::{Programs, RUNTIME_ROOT, cgroup, remove_later};
+
+/// How long the kernel may take to let a cgroup go.
+const CGROUP_LIMIT: Duration = Duration::from_secs(2);
 
 /// Removes what a container has only while it runs, but its run directory.
-pub(super) fn clear(context: &Context, id: ContainerId) {
-    let forgotten = clear_runtime(context, id);
-    let cgroup = cgroup(context, id).and_then(|name| {
+pub(crate) fn clear(config: &Config, programs: &Programs, id: ContainerId) {
+    let forgotten = clear_runtime(config, programs, id);
+    let cgroup = cgroup(config, id).and_then(|name| {
         let tree = Tree::find().map_err(|err| chain(&err))?;
         tree.remove(&name, CGROUP_LIMIT).map_err(|err| chain(&err))?;
         // The daemon's own goes with its last container.
@@ -23,16 +27,16 @@ pub(super) fn clear(context: &Context, id: ContainerId) {
     match cgroup {
         Err(why) => tracing::warn!(container = %id, why, "the cgroup stays"),
         // Nobody lives there any more, whatever the runtime makes of what it wrote.
-        Ok(()) if !forgotten => drop_state(context, id),
+        Ok(()) if !forgotten => drop_state(config, id),
         Ok(()) => {}
     }
 }
 
 /// Removes what the OCI runtime knows of a container: it may have been killed while
 /// it wrote that, and then can neither read it nor make the container again.
-fn drop_state(context: &Context, id: ContainerId) {
-    let state = context.config.root.join(RUNTIME_ROOT).join(id.to_string());
-    match storage::remove_tree_later(&state, &context.config.trash_dir()) {
+fn drop_state(config: &Config, id: ContainerId) {
+    let state = config.root.join(RUNTIME_ROOT).join(id.to_string());
+    match remove_later(&state, &config.trash_dir()) {
         Ok(()) => tracing::info!(container = %id, "what the OCI runtime knew of it is removed"),
         Err(err) => tracing::warn!(container = %id, why = chain(&err), "the runtime's state stays"),
     }
@@ -40,12 +44,12 @@ fn drop_state(context: &Context, id: ContainerId) {
 
 /// A supervisor that was killed could not tell the OCI runtime to forget the
 /// container. Whether it has forgotten it.
-fn clear_runtime(context: &Context, id: ContainerId) -> bool {
-    let root = context.config.root.join(RUNTIME_ROOT);
+fn clear_runtime(config: &Config, programs: &Programs, id: ContainerId) -> bool {
+    let root = config.root.join(RUNTIME_ROOT);
     if !root.join(id.to_string()).exists() {
         return true;
     }
-    let deleted = std::process::Command::new(&context.programs.runtime)
+    let deleted = std::process::Command::new(&programs.runtime)
         .arg("--root")
         .arg(&root)
         .args(["delete", "--force", &id.to_string()])
@@ -68,18 +72,18 @@ mod tests {
     use super::*;
 
     /// A runtime that was killed while it wrote its state refuses to delete it.
-    #[tokio::test]
-    async fn a_state_that_the_runtime_cannot_read_keeps_no_container_from_starting() {
+    #[test]
+    fn a_state_that_the_runtime_cannot_read_keeps_no_container_from_starting() {
         let root = tempfile::tempdir().unwrap();
-        let rig = crate::core::tests::Rig::new();
-        let context = crate::jobs::tests::context(&rig, root.path());
+        let config = crate::jobs::tests::config(root.path());
+        let programs = Programs::named(root.path());
         let id = ContainerId::from_bytes([0xc0, 0, 0, 0, 0, 1]).unwrap();
         let state = root.path().join(RUNTIME_ROOT).join(id.to_string());
         std::fs::create_dir_all(&state).unwrap();
         std::fs::write(state.join("state.json"), "{}}").unwrap();
-        assert!(!clear_runtime(&context, id), "there is no runtime that could");
-        clear(&context, id);
+        assert!(!clear_runtime(&config, &programs, id), "there is no runtime that could");
+        clear(&config, &programs, id);
         assert!(!state.exists());
-        assert!(clear_runtime(&context, id));
+        assert!(clear_runtime(&config, &programs, id));
     }
 }

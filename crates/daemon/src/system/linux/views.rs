@@ -25,7 +25,7 @@ struct View {
 
 /// The views of this daemon's containers. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Views {
+pub(super) struct Views {
     known: Arc<Mutex<BTreeMap<ContainerId, View>>>,
 }
 
@@ -35,15 +35,14 @@ impl Views {
     ///
     /// # Errors
     /// When the kernel does not tell of its interfaces, or gives no thread.
-    pub(crate) fn start() -> Result<Self, String> {
-        let views = Self::default();
-        let keeper = views.clone();
+    pub(super) fn start(&self) -> Result<(), String> {
+        let keeper = self.clone();
         let watch = Watch::open().map_err(|err| chain(&err))?;
         std::thread::Builder::new()
             .name("views".to_owned())
             .spawn(move || keeper.keep(watch))
-            .map_err(|err| format!("cannot start the thread that keeps views: {err}"))?;
-        Ok(views)
+            .map(drop)
+            .map_err(|err| format!("cannot start the thread that keeps views: {err}"))
     }
 
     /// Readies a new view. `skip` is the interface in whose place a cable will
@@ -51,7 +50,7 @@ impl Views {
     ///
     /// # Errors
     /// When the host's interfaces cannot be read or the view not be set up.
-    pub(crate) fn furnish(
+    pub(super) fn furnish(
         &self,
         id: ContainerId,
         netns: &OwnedFd,
@@ -75,7 +74,7 @@ impl Views {
 
     /// Takes over the view of a container that outlived the daemon: it is
     /// brought up to date soon.
-    pub(crate) fn adopt(&self, id: ContainerId, netns: &OwnedFd) {
+    pub(super) fn adopt(&self, id: ContainerId, netns: &OwnedFd) {
         match netns.try_clone() {
             Ok(netns) => {
                 let view = View { netns: Arc::new(netns), skip: None, shown: None };
@@ -86,14 +85,14 @@ impl Views {
     }
 
     /// The cable stands, if there is to be one.
-    pub(crate) fn settle(&self, id: ContainerId) {
+    pub(super) fn settle(&self, id: ContainerId) {
         if let Some(view) = self.lock().get_mut(&id) {
             view.skip = None;
         }
     }
 
     /// The container has ended.
-    pub(crate) fn leave(&self, id: ContainerId) {
+    pub(super) fn leave(&self, id: ContainerId) {
         self.lock().remove(&id);
     }
 

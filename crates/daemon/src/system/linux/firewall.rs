@@ -16,6 +16,7 @@ use kleene_model::api::{Explanation, ForeignChain};
 use kleene_model::{InstanceName, NetworkId};
 
 use crate::core::Core;
+use crate::system::Error;
 
 /// How long a wait for news lasts. Whether there are other networks is looked at in
 /// between.
@@ -40,7 +41,7 @@ impl Firewalls {
     ///
     /// # Errors
     /// When the kernel gives no socket or no thread.
-    pub(crate) fn start(core: Core, instance: InstanceName) -> Result<Self, String> {
+    pub(crate) fn start(core: Core, instance: InstanceName) -> Result<Self, Error> {
         let firewalls = Self::default();
         // It has to be open before they are looked at.
         let watch = Watch::open(&instance).map_err(|err| chain(&err))?;

@@ -1,0 +1,119 @@
+//! FreeBSD: jails, and the base system's own tools.
+//!
+//! What this version does not do yet is [`Error::NotYet`], by name; what the system
+//! has nothing for is [`Error::Never`].
+
+mod boot;
+mod files;
+mod firewall;
+mod follow;
+mod host;
+mod inspect;
+mod killing;
+mod limits;
+mod programs;
+mod stacks;
+
+use kleene_engine::change::Owned;
+use kleene_engine::host::chain;
+use kleene_host::freebsd::run::System;
+use kleene_model::{ContainerId, InstanceName, LinkName};
+
+use crate::config::Config;
+use crate::core::Core;
+
+use super::{Counted, Error};
+
+pub(crate) use files::{
+    check_mount, empty_trash, forget_images, lay_out, lay_out_without_overlay, remove_later,
+};
+pub(crate) use firewall::{Firewalls, explained};
+pub(crate) use follow::Monitor;
+pub(crate) use host::Host;
+pub(crate) use inspect::inspect;
+pub(crate) use killing::kill_listener;
+pub(crate) use limits::Descriptors;
+pub(crate) use programs::Programs;
+pub(crate) use stacks::Stacks;
+
+/// Directories below the daemon's root, besides its own, in which something stands
+/// for each container that runs: none, jails leave nothing there.
+pub(crate) const RUN_STATE: &[&str] = &[];
+
+/// The host as the engine knows it.
+///
+/// # Errors
+/// [`Error::NotYet`].
+pub(crate) fn host(_: &InstanceName, _: &Stacks) -> Result<Host, Error> {
+    Err(Error::NotYet("interfaces, addresses and rules"))
+}
+
+/// Deletes links that are out of use, as long as it is worth while; gives those that
+/// are gone.
+///
+/// # Errors
+/// [`Error::NotYet`].
+pub(crate) fn sweep(_: &[Owned]) -> Result<Vec<LinkName>, Error> {
+    Err(Error::NotYet("deleting cables"))
+}
+
+/// An id that the host draws at each boot.
+///
+/// # Errors
+/// When the host does not tell.
+pub(crate) fn boot_id() -> Result<String, Error> {
+    boot::boot_id(&System)
+}
+
+/// Kills all processes of a container, but not its supervisor.
+///
+/// # Errors
+/// When they cannot be killed.
+pub(crate) fn kill(_: &Config, id: ContainerId) -> Result<(), Error> {
+    killing::kill(&System, id)
+}
+
+/// Removes what a container has only while it runs, but its run directory.
+pub(crate) fn clear(_: &Config, _: &Programs, id: ContainerId) {
+    let why = chain(&Error::NotYet("removing jails"));
+    tracing::warn!(container = %id, why, "what it had while it ran stays");
+}
+
+/// Has packets that the policy blocks told of.
+///
+/// # Errors
+/// [`Error::Never`].
+pub(crate) fn hear_drops(_: Core) -> Result<(), Error> {
+    Err(Error::Never("pf's log is not read"))
+}
+
+/// Removes everything in the kernel that carries this daemon's mark. With `dry_run`
+/// it only says what it would.
+///
+/// # Errors
+/// [`Error::NotYet`].
+pub(crate) fn purge(
+    _: &Config,
+    _dry_run: bool,
+    _say: &dyn Fn(&str) -> Result<(), String>,
+) -> Result<(), Error> {
+    Err(Error::NotYet("purging jails, interfaces and rules"))
+}
+
+/// The way to what the rules of the policy have counted.
+#[derive(Clone, Default)]
+pub(crate) struct Reader(());
+
+impl Reader {
+    /// Reads the counters of one network, or of all and of the host.
+    ///
+    /// # Errors
+    /// [`Error::NotYet`].
+    pub(crate) fn read(
+        &self,
+        _: &InstanceName,
+        _: Option<kleene_model::NetworkId>,
+    ) -> Result<Vec<Counted>, Error> {
+        Err(Error::NotYet("the counters of pf's rules"))
+    }
+}
