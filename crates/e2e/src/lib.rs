@@ -5,27 +5,25 @@
 //! the rest of the world. Everything in it ends with its first process, and
 //! its first process ends with the test. Tests ask the kernel with `ip -j`,
 //! `ss` and packets, never with Kleene's own code.
+//!
+//! It is made of Linux's namespaces: elsewhere this crate is empty, but for its
+//! programs, which say so.
 #![forbid(unsafe_code)]
 
-pub mod cgroup;
-mod daemon;
-mod error;
-mod http;
-#[doc(hidden)]
-pub mod inside;
-mod output;
-mod process;
-mod requires;
-mod snapshot;
-mod wait;
-mod world;
+#[cfg(target_os = "linux")]
+mod linux;
 
-pub use daemon::{Kleened, SOCKET};
-pub use error::{Result, WorldError};
-pub use http::Reply;
-pub use output::{Output, Pump};
-pub use process::{Background, Run};
-pub use requires::{skip, target_dir};
-pub use snapshot::Snapshot;
-pub use wait::{poll, wait_until};
-pub use world::{FAR4, FAR6, Netns, OUTSIDE4, OUTSIDE6, WORLD4, WORLD6, World};
+#[cfg(target_os = "linux")]
+pub use linux::{
+    Background, FAR4, FAR6, Kleened, Netns, OUTSIDE4, OUTSIDE6, Output, Pump, Reply, Result, Run,
+    SOCKET, Snapshot, WORLD4, WORLD6, World, WorldError, cgroup, inside, poll, skip, target_dir,
+    wait_until,
+};
+
+/// What a program says, and how it ends, that works with throw-away hosts and was
+/// built for a system that has none.
+#[cfg(not(target_os = "linux"))]
+pub fn nothing_to_do_here(program: &str) -> std::process::ExitCode {
+    eprintln!("{program}: runs on Linux only: it works with namespaces");
+    std::process::ExitCode::FAILURE
+}

@@ -1,5 +1,6 @@
 //! What no client of ours would send: each gets an answer, or its
 //! connection is closed, and the daemon lives on.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

@@ -1,4 +1,5 @@
 //! The daemon's own life: crashes, restarts, ends that nobody expected.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

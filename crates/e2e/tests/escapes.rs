@@ -1,5 +1,6 @@
 //! System calls and sockets that lead out of a container, each beside its
 //! allowed twin: the same call on the host, or in a container that may.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

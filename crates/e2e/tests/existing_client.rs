@@ -1,4 +1,5 @@
 //! The client of Kleene 0.1.1 from the Python Package Index, unmodified.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

@@ -1,4 +1,5 @@
 //! What goes wrong, or is tried, leaves nobody with what is not theirs.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a failed assumption fails the test")]
 

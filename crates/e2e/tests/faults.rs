@@ -1,4 +1,5 @@
 //! What goes wrong on a host: reboots, killed helpers, a full disk.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

@@ -1,5 +1,6 @@
 //! `klee network test`: a flow is sent, and what became of it stands beside what the
 //! policy says. What really became of it is asked of who was asked.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 

@@ -1,4 +1,5 @@
 //! What an `ipnet` and a `disabled` container see, and what they may not do.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

@@ -1,4 +1,5 @@
 //! Who reaches whom, with which address, and what is left of an end.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

@@ -1,5 +1,6 @@
 //! Whose an address of an `ipnet` container is: nobody else can have it, speak
 //! with it or answer on it, and the container can have no other.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

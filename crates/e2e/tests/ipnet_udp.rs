@@ -1,5 +1,6 @@
 //! UDP services on the wildcard, in an `ipnet` container with several addresses:
 //! answers come from the address that was asked, though they name no source.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

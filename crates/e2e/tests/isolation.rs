@@ -1,5 +1,6 @@
 //! Ways out of a container that must be closed, each beside what is allowed:
 //! the same call outside, or its harmless twin inside.
+#![cfg(target_os = "linux")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! How many files may be open: many in the daemon, as before in containers.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

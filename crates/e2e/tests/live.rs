@@ -1,5 +1,6 @@
 //! Networks that running containers join and leave: what flows elsewhere does
 //! not notice, what is new works at once, and what is gone has left nothing.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

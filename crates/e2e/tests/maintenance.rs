@@ -1,4 +1,5 @@
 //! `kleened` by hand: `doctor`, `purge`, wrong configurations, two daemons.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

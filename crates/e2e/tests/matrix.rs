@@ -1,6 +1,7 @@
 //! Every cell of type × driver × state × operation, in both families, through
 //! the HTTP API; what came of it is asked of the kernel, of the container, and
 //! of those who talk to it.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

@@ -1,5 +1,6 @@
 //! What is asked of networks and endpoints and cannot be: each is refused in
 //! known words, beside an allowed twin, and changes nothing.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

@@ -1,4 +1,5 @@
 //! Subnets that overlap, that are chosen by us, and interfaces that vanish.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

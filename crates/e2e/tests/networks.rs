@@ -1,4 +1,5 @@
 //! Networks through the API and `klee`, checked in the kernel.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

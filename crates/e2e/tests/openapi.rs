@@ -1,5 +1,6 @@
 //! Each operation of the API document, valid and invalid: the answer has a
 //! declared status, and what 0.1.1's clients need of its body.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

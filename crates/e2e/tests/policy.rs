@@ -1,5 +1,6 @@
 //! The policy, proved with packets, and the proof, proved with sabotage: what
 //! `cargo xtask policy` does, in small. See `kleene-policy`.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

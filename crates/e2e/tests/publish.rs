@@ -1,5 +1,6 @@
 //! Published ports while containers run, and what the policy holds against a
 //! container that does not keep to it.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 

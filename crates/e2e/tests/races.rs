@@ -1,5 +1,6 @@
 //! Several clients at once on one object: one wins, the others are told, and
 //! the state is one of those that they asked for.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

@@ -1,5 +1,6 @@
 //! What somebody takes from us in the kernel comes back within a second, and is
 //! told of; what is theirs stays as they made it.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

@@ -1,4 +1,5 @@
 //! `klee run` and `klee exec`: what a command sees, and what comes back.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

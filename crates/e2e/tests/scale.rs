@@ -1,5 +1,6 @@
 //! A host full of containers: all of them are there, are found again by a daemon
 //! that comes back, and leave nothing. How fast that is, is a benchmark.
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a failed assumption fails the test")]
 
 mod common;

@@ -1,5 +1,6 @@
 //! The policy seen from outside: what it has decided on in numbers, and what it
 //! blocked in the log.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 

@@ -1,5 +1,6 @@
 //! Ordinary services in `ipnet` and `vnet` containers, set up as docs/services.md
 //! says and asked from everywhere. What comes of it is the table of that page.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

@@ -1,5 +1,6 @@
 //! `/exec/start` under pressure: whoever reads or writes too much, too little
 //! or not at all holds up nobody else.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

@@ -1,5 +1,6 @@
 //! `/exec/start`: the frames that existing clients know, and what becomes of
 //! those that no client should send.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

@@ -1,4 +1,5 @@
 //! Others who make, rename and delete links on the same host.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

@@ -1,5 +1,6 @@
 //! The pages that a reader types along, typed as they stand there: the tour of
 //! README.md and the walk-throughs of docs/networks.md.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 

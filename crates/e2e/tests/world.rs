@@ -1,4 +1,5 @@
 //! The test bench tested: what a world is, and that it leaves nothing behind.
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail where it stands")]
 
