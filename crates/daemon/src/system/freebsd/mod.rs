@@ -7,15 +7,17 @@ mod boot;
 mod files;
 mod firewall;
 mod follow;
-mod host;
 mod inspect;
 mod killing;
 mod limits;
 mod programs;
 mod stacks;
 
+use std::sync::Arc;
+
 use kleene_engine::change::Owned;
 use kleene_engine::host::chain;
+use kleene_host::freebsd::net::FreeBsdHost;
 use kleene_host::freebsd::run::System;
 use kleene_model::{ContainerId, InstanceName, LinkName};
 
@@ -29,7 +31,6 @@ pub(crate) use files::{
 };
 pub(crate) use firewall::{Firewalls, explained};
 pub(crate) use follow::Monitor;
-pub(crate) use host::Host;
 pub(crate) use inspect::inspect;
 pub(crate) use killing::kill_listener;
 pub(crate) use limits::Descriptors;
@@ -40,21 +41,24 @@ pub(crate) use stacks::Stacks;
 /// for each container that runs: none, jails leave nothing there.
 pub(crate) const RUN_STATE: &[&str] = &[];
 
+/// Carries changes out, and observes.
+pub(crate) type Host = FreeBsdHost;
+
 /// The host as the engine knows it.
 ///
 /// # Errors
-/// [`Error::NotYet`].
-pub(crate) fn host(_: &InstanceName, _: &Stacks) -> Result<Host, Error> {
-    Err(Error::NotYet("interfaces, addresses and rules"))
+/// None: whether the tools do what they are told shows when they are.
+pub(crate) fn host(instance: &InstanceName, _: &Stacks) -> Result<Host, Error> {
+    Ok(FreeBsdHost::new(instance.clone(), Arc::new(System)))
 }
 
-/// Deletes links that are out of use, as long as it is worth while; gives those that
-/// are gone.
+/// Deletes links that are out of use; gives those that are gone. A cable is deleted
+/// when it is taken out of use: it takes no time here.
 ///
 /// # Errors
-/// [`Error::NotYet`].
-pub(crate) fn sweep(_: &[Owned]) -> Result<Vec<LinkName>, Error> {
-    Err(Error::NotYet("deleting cables"))
+/// None.
+pub(crate) fn sweep(links: &[Owned]) -> Result<Vec<LinkName>, Error> {
+    Ok(links.iter().map(|owned| owned.link().clone()).collect())
 }
 
 /// An id that the host draws at each boot.
