@@ -3,6 +3,7 @@
 //! One module per system, side by side; [`imp`] is the one this is built for.
 //! What is only text, as of [`freebsd`], is built for all of them.
 
+pub mod doctor;
 pub mod freebsd;
 #[cfg(target_os = "linux")]
 pub mod linux;

@@ -26,4 +26,5 @@ pub(crate) use imp::{
     check_mount, clear, empty_trash, explained, forget_images, hear_drops, host, inspect, kill,
     kill_listener, lay_out, lay_out_without_overlay, purge, remove_later, sweep,
 };
-pub(crate) use types::{Counted, Error, Finding, Flow, Heard, Level, Outcome};
+pub(crate) use kleene_host::doctor::{Finding, Level};
+pub(crate) use types::{Counted, Error, Flow, Heard, Outcome};

@@ -116,43 +116,6 @@ pub(crate) struct Outcome {
     pub(crate) tracked: Option<bool>,
 }
 
-/// How bad something is that `doctor` found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[cfg_attr(target_os = "freebsd", allow(dead_code, reason = "nothing is looked at there yet"))]
-pub(crate) enum Level {
-    /// As it should be.
-    Ok,
-    /// Something will not work, or differently.
-    Warn,
-    /// Containers cannot run.
-    Fail,
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Ok => "ok",
-            Self::Warn => "warn",
-            Self::Fail => "fail",
-        })
-    }
-}
-
-/// One thing that `doctor` looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Finding {
-    /// Its stable name, for scripts.
-    pub(crate) id: &'static str,
-    /// How bad it is.
-    pub(crate) level: Level,
-    /// What was found.
-    pub(crate) what: String,
-    /// What follows from it; empty when all is well.
-    pub(crate) consequence: String,
-    /// What can be done about it; empty when all is well.
-    pub(crate) remedy: String,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

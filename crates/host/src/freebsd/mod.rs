@@ -2,6 +2,7 @@
 //! and read on every system, so that it is tested on every system.
 #![forbid(unsafe_code)]
 
+pub mod doctor;
 pub mod net;
 pub mod pf;
 pub mod run;

@@ -3,28 +3,19 @@
 //! Everything is tried rather than guessed, in namespaces that are gone at
 //! once: links, addresses, mounts and settings of the host stay as they are.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use kleene_model::InstanceName;
-use rustix::fs::{Access, access, statvfs};
+use rustix::fs::{Access, access};
 use rustix::thread::UnshareFlags;
-use serde::Serialize;
 
 use super::cgroup::{Mode, Tree};
 use super::doctor_firewall::firewall;
 use super::doctor_probe as probe;
 use super::image::check_merged;
 use super::overlay::overlay_works;
-
-/// The longest path a unix socket can have: `sun_path` less its final zero.
-const SOCKET_PATH: usize = 107;
-
-/// Free space that a few containers fill in no time, in bytes.
-const LITTLE_SPACE: u64 = 1 << 30;
-/// Free space with which nothing can be promised, in bytes.
-const NO_SPACE: u64 = 64 << 20;
+use crate::doctor::{Finding, Level, existing, program, root, socket, space};
 
 /// The oldest kernel with all that is used without an alternative
 /// (`IFA_PROTO`; `cgroup.kill` came with 5.14, `mount_setattr` with 5.12,
@@ -46,65 +37,6 @@ pub struct DoctorInput<'a> {
     pub instance: &'a InstanceName,
     /// What a network gets, per family, that nobody has given a subnet.
     pub subnets: &'a [IpNet],
-}
-
-/// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// As it should be.
-    Ok,
-    /// Something will not work, or differently.
-    Warn,
-    /// Containers cannot run.
-    Fail,
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Ok => "ok",
-            Self::Warn => "warn",
-            Self::Fail => "fail",
-        })
-    }
-}
-
-/// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// Its stable name, for scripts.
-    pub id: &'static str,
-    /// How bad it is.
-    pub level: Level,
-    /// What was found.
-    pub what: String,
-    /// What follows from it; empty when all is well.
-    pub consequence: String,
-    /// What can be done about it; empty when all is well.
-    pub remedy: String,
-}
-
-impl Finding {
-    pub(super) fn ok(id: &'static str, what: impl Into<String>) -> Self {
-        Self {
-            id,
-            level: Level::Ok,
-            what: what.into(),
-            consequence: String::new(),
-            remedy: String::new(),
-        }
-    }
-
-    pub(super) fn bad(
-        id: &'static str,
-        level: Level,
-        what: impl Into<String>,
-        then: [&str; 2],
-    ) -> Self {
-        let [consequence, remedy] = then.map(str::to_owned);
-        Self { id, level, what: what.into(), consequence, remedy }
-    }
 }
 
 /// Looks at everything, in an order that puts causes before what they cause.
@@ -142,15 +74,6 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 /// A setting of the kernel, trimmed.
 fn setting(path: &Path) -> Option<String> {
     std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
-}
-
-fn root() -> Finding {
-    if rustix::process::geteuid().is_root() {
-        return Finding::ok("root", "runs as root");
-    }
-    let then =
-        ["nothing of a container can be made, and checks below fail for this alone", "use sudo"];
-    Finding::bad("root", Level::Fail, "does not run as root", then)
 }
 
 fn kernel() -> Finding {
@@ -207,11 +130,6 @@ fn user_namespaces(limit: &Path) -> Finding {
             Finding::bad(id, Level::Warn, "the kernel has no user namespaces", then)
         }
     }
-}
-
-/// The directory itself or the nearest one above it.
-fn existing(path: &Path) -> &Path {
-    path.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"))
 }
 
 fn overlay(root_dir: &Path) -> Finding {
@@ -365,56 +283,11 @@ fn merged_usr() -> Finding {
     }
 }
 
-fn space(root_dir: &Path) -> Finding {
-    let dir = existing(root_dir);
-    let free = match statvfs(dir) {
-        Ok(stat) => stat.f_bavail.saturating_mul(stat.f_frsize),
-        Err(e) => {
-            let what = format!("cannot look at the free space of {}: {e}", dir.display());
-            let then = ["it may be full", "see whether kleene_root is readable"];
-            return Finding::bad("space", Level::Warn, what, then);
-        }
-    };
-    let what = format!("{} MiB are free for {}", free >> 20, root_dir.display());
-    let remedy = "make room, or move kleene_root";
-    match free {
-        ..NO_SPACE => Finding::bad("space", Level::Fail, what, ["nothing can be created", remedy]),
-        NO_SPACE..LITTLE_SPACE => {
-            let consequence = "containers that write much will fail";
-            Finding::bad("space", Level::Warn, what, [consequence, remedy])
-        }
-        LITTLE_SPACE.. => Finding::ok("space", what),
-    }
-}
-
 const PROGRAMS: [(&str, &str); 3] = [
     ("program-supervise", "kleene-supervise"),
     ("program-runtime", "kleene-runtime"),
     ("program-holder", "kleene-holder"),
 ];
-
-fn program(dir: &Path, (id, name): (&'static str, &str)) -> Finding {
-    let path = dir.join(name);
-    let found = access(&path, Access::EXEC_OK);
-    match found {
-        Ok(()) if path.is_file() => Finding::ok(id, format!("{} is there", path.display())),
-        Ok(()) | Err(_) => {
-            let what = format!("there is no program {}", path.display());
-            let remedy = "install it beside kleened: one build makes all of them";
-            Finding::bad(id, Level::Fail, what, ["no container can start", remedy])
-        }
-    }
-}
-
-fn socket(path: &Path) -> Finding {
-    let length = path.as_os_str().len();
-    if length <= SOCKET_PATH {
-        return Finding::ok("socket-path", format!("{} is short enough", path.display()));
-    }
-    let what = format!("{} is {length} bytes long, of {SOCKET_PATH} at most", path.display());
-    let then = ["the socket cannot be made", "use a shorter path"];
-    Finding::bad("socket-path", Level::Fail, what, then)
-}
 
 #[cfg(test)]
 mod tests {
@@ -462,7 +335,7 @@ mod tests {
     #[test]
     fn paths_and_programs_are_judged() {
         let dir = tempfile::tempdir().unwrap();
-        let long = dir.path().join("x".repeat(SOCKET_PATH));
+        let long = dir.path().join("x".repeat(crate::doctor::SOCKET_PATH));
         assert_eq!(socket(&long).level, Level::Fail);
         assert_eq!(socket(Path::new("/run/kleened.sock")).level, Level::Ok);
         let holder = ("program-holder", "kleene-holder");

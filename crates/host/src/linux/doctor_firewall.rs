@@ -3,9 +3,9 @@
 use ipnet::IpNet;
 use kleene_model::InstanceName;
 
-use super::doctor::{Finding, Level};
 use super::net::usual_passages;
 use super::nft::foreign::{Foreign, Obstacle};
+use crate::doctor::{Finding, Level};
 
 const ID: &str = "firewall";
 

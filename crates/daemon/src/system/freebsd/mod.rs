@@ -11,6 +11,7 @@ mod inspect;
 mod killing;
 mod limits;
 mod programs;
+mod purge;
 mod stacks;
 
 use std::sync::Arc;
@@ -95,13 +96,13 @@ pub(crate) fn hear_drops(_: Core) -> Result<(), Error> {
 /// it only says what it would.
 ///
 /// # Errors
-/// [`Error::NotYet`].
+/// When a tool refuses.
 pub(crate) fn purge(
-    _: &Config,
-    _dry_run: bool,
-    _say: &dyn Fn(&str) -> Result<(), String>,
+    config: &Config,
+    dry_run: bool,
+    say: &dyn Fn(&str) -> Result<(), String>,
 ) -> Result<(), Error> {
-    Err(Error::NotYet("purging jails, interfaces and rules"))
+    purge::purge(Arc::new(System), config, dry_run, say)
 }
 
 /// The way to what the rules of the policy have counted.

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use kleene_host::linux::doctor::{self, DoctorInput, checks};
+use kleene_host::linux::doctor::{DoctorInput, checks};
 use kleene_model::{Family, Subnet};
 
 use crate::config::{Address, Config};
-use crate::system::{Error, Finding, Level};
+use crate::system::{Error, Finding};
 
 use super::parent_cgroup;
 
@@ -27,23 +27,12 @@ pub(crate) fn inspect(config: &Config) -> Result<Vec<Finding>, Error> {
     let first = |family| config.subnet_pools.subnets(family).next();
     let subnets = Family::BOTH.into_iter().filter_map(first).map(Subnet::net);
     let subnets: Vec<_> = subnets.collect();
-    let findings = checks(&DoctorInput {
+    Ok(checks(&DoctorInput {
         root_dir: &config.root,
         programs_dir: own.parent().unwrap_or_else(|| Path::new("/")),
         sockets: &sockets,
         cgroup_parent: &parent_cgroup(config),
         instance: &config.instance,
         subnets: &subnets,
-    });
-    Ok(findings.into_iter().map(finding).collect())
-}
-
-fn finding(found: doctor::Finding) -> Finding {
-    let doctor::Finding { id, level, what, consequence, remedy } = found;
-    let level = match level {
-        doctor::Level::Ok => Level::Ok,
-        doctor::Level::Warn => Level::Warn,
-        doctor::Level::Fail => Level::Fail,
-    };
-    Finding { id, level, what, consequence, remedy }
+    }))
 }

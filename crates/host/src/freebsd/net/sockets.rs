@@ -35,8 +35,22 @@ pub(super) fn listeners(
 ) -> Result<Vec<Listener>, NetError> {
     let list: Vec<String> = ports.iter().map(range).collect();
     let (protocol, list) = (protocol.to_string(), list.join(","));
-    let call = Call::new(Tool::Sockstat, ["-46l", "-P", &protocol, "-p", &list]);
-    let sockets = sockets(&tools.run(&call)?.stdout)?;
+    of_host(tools, &Call::new(Tool::Sockstat, ["-46l", "-P", &protocol, "-p", &list]))
+}
+
+/// The sockets of the host's programs that are on every address.
+///
+/// # Errors
+/// [`NetError`].
+pub fn wildcards(tools: &dyn Tools, protocol: Protocol) -> Result<Vec<Listener>, NetError> {
+    let protocol = protocol.to_string();
+    let mut all = of_host(tools, &Call::new(Tool::Sockstat, ["-46l", "-P", &protocol]))?;
+    all.retain(|listener| listener.addr.is_none());
+    Ok(all)
+}
+
+fn of_host(tools: &dyn Tools, call: &Call) -> Result<Vec<Listener>, NetError> {
+    let sockets = sockets(&tools.run(call)?.stdout)?;
     if sockets.is_empty() {
         return Ok(Vec::new());
     }
