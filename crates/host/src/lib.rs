@@ -4,9 +4,13 @@
 //! What is only text, as of [`freebsd`], is built for all of them.
 
 pub mod doctor;
+mod accounts;
+mod binds;
+mod files;
 pub mod freebsd;
 #[cfg(target_os = "linux")]
 pub mod linux;
+mod skeleton;
 
 #[cfg(target_os = "linux")]
 pub use linux as imp;

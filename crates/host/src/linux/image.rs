@@ -17,15 +17,13 @@
 //! [`HostUsr::ensure`] makes another beside it, and containers get it at their
 //! next start.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use super::bundle;
-use super::image_accounts::{group, passwd};
 use super::storage::{self, StorageError, during};
+use crate::accounts::{group, passwd};
+use crate::skeleton::{self, Entry, text};
 
 /// How a skeleton is made; part of its name.
 const VERSION: u32 = 1;
@@ -90,9 +88,6 @@ const BINDS: [&str; 8] = [
 /// Small tables that are copied.
 const COPIES: [&str; 4] = ["etc/protocols", "etc/resolv.conf", "etc/services", "etc/shells"];
 
-/// Nothing that is copied is larger.
-const MAX_COPY: u64 = 1 << 20;
-
 const PROFILE: &str = "\
 PATH=${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
 export PATH
@@ -122,14 +117,6 @@ pub enum ImageError {
     Storage(#[from] StorageError),
 }
 
-/// A thing of a skeleton. Paths are relative to its root.
-#[derive(Debug, PartialEq, Eq, Hash)]
-enum Entry {
-    Directory { path: PathBuf, mode: u32 },
-    File { path: PathBuf, content: Vec<u8> },
-    Link { path: PathBuf, target: PathBuf },
-}
-
 /// The image on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostUsr {
@@ -148,25 +135,11 @@ impl HostUsr {
     }
 
     fn ensure_from(host: &Path, images: &Path) -> Result<Self, ImageError> {
-        /// Two makers in one process would take each other's staging.
-        static MAKING: Mutex<()> = Mutex::new(());
-
         let entries = entries(host)?;
-        let lower = images.join(name_of(&entries));
-        let binds = binds(host);
-        if lower.is_dir() {
-            return Ok(Self { lower, binds });
-        }
-        let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
-        storage::ensure_directory(images, 0o700)?;
-        let staging = images.join(".host-usr-staging");
-        storage::remove_tree(&staging)?;
-        build(&entries, &staging)?;
-        match std::fs::rename(&staging, &lower) {
-            Err(_) if lower.is_dir() => storage::remove_tree(&staging)?,
-            renamed => renamed.map_err(during("put in place", &lower))?,
-        }
-        Ok(Self { lower, binds })
+        let name = skeleton::name_of(VERSION, &entries);
+        let finished = |_: &Path| Ok::<_, ImageError>(());
+        let lower = skeleton::ensure(images, &name, &entries, storage::remove_tree, finished)?;
+        Ok(Self { lower, binds: binds(host) })
     }
 
     /// The skeleton: the lower layer of the container's `/`.
@@ -204,22 +177,13 @@ impl HostUsr {
         trash: &Path,
     ) -> Result<usize, ImageError> {
         let Some(in_use) = bundle::skeletons_in_use(containers)? else { return Ok(0) };
-        let listed = match std::fs::read_dir(images) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
-            listed => listed.map_err(during("list", images))?,
-        };
-        let current = name_of(&entries(host)?);
-        let mut removed = 0;
-        for entry in listed {
-            let entry = entry.map_err(during("list", images))?;
-            let (name, path) = (entry.file_name(), entry.path());
-            let ours = name.to_string_lossy().starts_with("host-usr-v");
-            if ours && name != *current && !in_use.contains(&path) {
-                storage::remove_tree_later(&path, trash)?;
-                removed += 1;
-            }
+        if !images.exists() {
+            return Ok(0);
         }
-        Ok(removed)
+        let current = skeleton::name_of(VERSION, &entries(host)?);
+        let in_use = |path: &Path| in_use.contains(path);
+        let remove = |path: &Path| storage::remove_tree_later(path, trash);
+        Ok(skeleton::remove_older(images, &current, in_use, remove)?)
     }
 }
 
@@ -230,12 +194,6 @@ impl HostUsr {
 /// says.
 pub fn check_merged() -> Result<(), ImageError> {
     merged_links(Path::new("/")).map(drop)
-}
-
-fn name_of(entries: &[Entry]) -> String {
-    let mut hasher = DefaultHasher::new();
-    entries.hash(&mut hasher);
-    format!("host-usr-v{VERSION}-{:016x}", hasher.finish())
 }
 
 fn binds(host: &Path) -> Vec<PathBuf> {
@@ -280,7 +238,7 @@ fn entries(host: &Path) -> Result<Vec<Entry>, ImageError> {
     let link = |path: &str, target: &str| Entry::Link { path: path.into(), target: target.into() };
 
     let accounts = passwd(&text(host, "etc/passwd")?);
-    let groups = group(&text(host, "etc/group")?, &accounts);
+    let groups = group(&text(host, "etc/group")?, &accounts, "root");
     entries.extend([
         file("etc/passwd", &accounts),
         file("etc/group", &groups),
@@ -333,45 +291,9 @@ fn bind_places(host: &Path) -> Vec<Entry> {
     places
 }
 
-/// A small text file of the host; what is missing, too large or no text is
-/// empty: no host lacks containers for a broken `/etc/services`.
-fn text(host: &Path, path: &str) -> Result<String, StorageError> {
-    let path = host.join(path);
-    let meta = match std::fs::metadata(&path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
-        meta => meta.map_err(during("look at", &path))?,
-    };
-    if !meta.is_file() || meta.len() > MAX_COPY {
-        return Ok(String::new());
-    }
-    let bytes = std::fs::read(&path).map_err(during("read", &path))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
 /// The host's `resolv.conf` as it is now.
 pub(crate) fn resolv_conf() -> Result<String, StorageError> {
     text(Path::new("/"), "etc/resolv.conf")
-}
-
-fn build(entries: &[Entry], root: &Path) -> Result<(), StorageError> {
-    storage::make_directory(root, 0o755)?;
-    for entry in entries {
-        match entry {
-            Entry::Directory { path, mode } => storage::make_directory(&root.join(path), *mode)?,
-            Entry::File { path, content } => {
-                let path = root.join(path);
-                storage::write_new(&path, content, 0o644)?;
-                // A skeleton is made once: after a power loss it must not be
-                // there with empty files.
-                storage::sync(&path)?;
-            }
-            Entry::Link { path, target } => {
-                let path = root.join(path);
-                symlink(target, &path).map_err(during("make the link", &path))?;
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

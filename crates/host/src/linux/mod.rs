@@ -8,7 +8,6 @@ pub mod doctor;
 mod doctor_firewall;
 mod doctor_probe;
 pub mod image;
-mod image_accounts;
 pub mod mounts;
 pub mod net;
 pub mod nft;

@@ -32,8 +32,9 @@ pub(crate) fn passwd(host: &str) -> String {
 }
 
 /// The text of `/etc/group` with the system groups only; of their members
-/// those that are in `passwd` (the filtered one).
-pub(crate) fn group(host: &str, passwd: &str) -> String {
+/// those that are in `passwd` (the filtered one). `first` is what this system
+/// calls the group of number 0, for a host that has none.
+pub(crate) fn group(host: &str, passwd: &str, first: &str) -> String {
     let users: HashSet<&str> = passwd.lines().filter_map(|line| line.split(':').next()).collect();
     let mut kept = String::new();
     let mut names = HashSet::new();
@@ -46,8 +47,8 @@ pub(crate) fn group(host: &str, passwd: &str) -> String {
             kept.push_str(&format!("{name}:*:{gid}:{}\n", members.join(",")));
         }
     }
-    if !names.contains("root") {
-        kept.insert_str(0, "root:*:0:\n");
+    if !names.contains(first) {
+        kept.insert_str(0, &format!("{first}:*:0:\n"));
     }
     kept
 }
@@ -92,8 +93,9 @@ big:x:99999999999:0:::
         let host =
             "root:x:0:\nadm:x:4:ada,daemon\nada:x:1000:\nnogroup:x:65534:\nsudo:secret:27:ada\n";
         assert_eq!(
-            group(host, &passwd(PASSWD)),
+            group(host, &passwd(PASSWD), "root"),
             "root:*:0:\nadm:*:4:daemon\nnogroup:*:65534:\nsudo:*:27:\n"
         );
+        assert_eq!(group("operator:*:5:root\n", "", "wheel"), "wheel:*:0:\noperator:*:5:\n");
     }
 }
