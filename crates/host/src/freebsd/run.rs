@@ -67,6 +67,8 @@ tools! {
     Pkill = "/bin/pkill",
     /// Processes.
     Ps = "/bin/ps",
+    /// Makes the databases of accounts.
+    PwdMkdb = "/usr/sbin/pwd_mkdb",
     /// Changes and asks routes.
     Route = "/sbin/route",
     /// Sockets.
@@ -235,6 +237,17 @@ pub trait Tools: Send + Sync {
         }
         Err(ToolError::Refused { call: Box::new(call.clone()), answer: Box::new(answer) })
     }
+
+    /// Has a tool read what another writes; both have to end with status 0. Gives what
+    /// the second answers. What passes may be no text, and of any length where the
+    /// tools are the system's.
+    ///
+    /// # Errors
+    /// As [`Tools::run`], of the first where both refuse.
+    fn pipe(&self, from: &Call, to: &Call) -> Result<Answer, ToolError> {
+        let written = self.run(from)?;
+        self.run(&to.clone().with_stdin(written.stdout))
+    }
 }
 
 /// The tools of this system.
@@ -246,12 +259,56 @@ impl Tools for System {
         let path = OsStr::new(call.tool.path());
         start(path, call)
     }
+
+    fn pipe(&self, from: &Call, to: &Call) -> Result<Answer, ToolError> {
+        let [first, second] = [from, to].map(|call| OsStr::new(call.tool.path()));
+        start_piped((first, from), (second, to))
+    }
 }
 
 fn start(program: &OsStr, call: &Call) -> Result<Answer, ToolError> {
     let until = Instant::now() + call.deadline;
     let stdin = if call.stdin.is_empty() { Stdio::null() } else { Stdio::piped() };
-    let mut child = Command::new(program)
+    let mut child = spawn(program, call, stdin)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        let input = call.stdin.clone();
+        // A tool that ends without having read it says why by itself.
+        std::thread::spawn(move || drop(stdin.write_all(&input)));
+    }
+    let outputs = (child.stdout.take().map(reader), child.stderr.take().map(reader));
+    finish(child, call, &outputs, until)
+}
+
+/// The status of a tool that wrote to another which had ended (128 and SIGPIPE).
+const BROKEN_PIPE: i32 = 141;
+
+fn start_piped(from: (&OsStr, &Call), to: (&OsStr, &Call)) -> Result<Answer, ToolError> {
+    let mut first = spawn(from.0, from.1, Stdio::null())?;
+    let outputs = (None, first.stderr.take().map(reader));
+    let between = first.stdout.take().map_or_else(Stdio::null, Stdio::from);
+    let second = spawn(to.0, to.1, between).inspect_err(|_| kill(&mut first));
+    let mut second = second?;
+    let read = (second.stdout.take().map(reader), second.stderr.take().map(reader));
+    let until = |call: &Call| Instant::now() + call.deadline;
+    let answer = finish(second, to.1, &read, until(to.1));
+    if answer.is_err() {
+        // It would wait for a reader that is no more.
+        kill_group(&first);
+    }
+    let written = finish(first, from.1, &outputs, until(from.1))?;
+    let answer = answer?;
+    let refused = |call: &Call, answer: Answer| {
+        Err(ToolError::Refused { call: Box::new(call.clone()), answer: Box::new(answer) })
+    };
+    match (written.status, answer.status) {
+        (0, 0) => Ok(answer),
+        (0 | BROKEN_PIPE, _) => refused(to.1, answer),
+        _ => refused(from.1, written),
+    }
+}
+
+fn spawn(program: &OsStr, call: &Call, stdin: Stdio) -> Result<Child, ToolError> {
+    Command::new(program)
         .args(&call.args)
         .env_clear()
         // What ifconfig and jail start themselves is found there.
@@ -262,20 +319,23 @@ fn start(program: &OsStr, call: &Call) -> Result<Answer, ToolError> {
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()
-        .map_err(|source| ToolError::Start { tool: call.tool, source })?;
-    if let Some(mut stdin) = child.stdin.take() {
-        let input = call.stdin.clone();
-        // A tool that ends without having read it says why by itself.
-        std::thread::spawn(move || drop(stdin.write_all(&input)));
-    }
-    let outputs = (child.stdout.take().map(reader), child.stderr.take().map(reader));
-    let ended = wait(&mut child, &outputs, until);
+        .map_err(|source| ToolError::Start { tool: call.tool, source })
+}
+
+/// Waits for a tool and reads what it answered.
+fn finish(
+    mut child: Child,
+    call: &Call,
+    outputs: &(Option<Receiver<Bytes>>, Option<Receiver<Bytes>>),
+    until: Instant,
+) -> Result<Answer, ToolError> {
+    let ended = wait(&mut child, outputs, until);
     if ended.is_none() {
         kill(&mut child);
     }
     let (status, stdout, stderr) =
         ended.ok_or_else(|| ToolError::Overdue { call: Box::new(call.clone()) })?;
-    let text = |bytes: Result<Vec<u8>, String>| {
+    let text = |bytes: Bytes| {
         let unreadable = |why: String| ToolError::Unreadable { call: Box::new(call.clone()), why };
         let text = String::from_utf8(bytes.map_err(unreadable)?);
         text.map_err(|_| unreadable("is no text".to_owned()))
@@ -333,12 +393,16 @@ fn wait(
 
 /// Ends a tool that was overdue, with all that it started.
 fn kill(child: &mut Child) {
+    kill_group(child);
+    drop(child.wait());
+}
+
+fn kill_group(child: &Child) {
     let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
     if let Some(group) = group {
         // Already gone is as well.
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     }
-    drop(child.wait());
 }
 
 #[cfg(test)]
@@ -363,6 +427,24 @@ mod tests {
         let input = "x".repeat(1 << 20);
         let answer = shell(&sh("cat; cat /dev/null").with_stdin(input.clone())).expect("runs");
         assert_eq!(answer.stdout, input);
+    }
+
+    fn piped(from: &str, to: &str) -> Result<Answer, ToolError> {
+        let shell = OsStr::new("/bin/sh");
+        start_piped((shell, &sh(from)), (shell, &sh(to)))
+    }
+
+    #[test]
+    fn one_reads_what_another_writes_whatever_it_is() {
+        let answer = piped("head -c 100000000 /dev/zero; echo said >&2", "wc -c").expect("piped");
+        assert_eq!(answer.stdout.trim(), "100000000");
+        let answer = piped("printf '\\377'", "wc -c").expect("no text");
+        assert_eq!(answer.stdout.trim(), "1");
+        // Whoever refused is named, and not who lost its reader by that.
+        let err = piped("echo none >&2; exit 3", "cat").expect_err("the first").to_string();
+        assert!(err.ends_with("ended with status 3: none"), "{err}");
+        let err = piped("cat /dev/zero", "echo full >&2; exit 4").expect_err("the second");
+        assert!(err.to_string().ends_with("ended with status 4: full"), "{err}");
     }
 
     #[test]
