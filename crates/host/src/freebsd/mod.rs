@@ -6,7 +6,10 @@
 pub mod doctor;
 pub mod net;
 pub mod devfs;
+pub mod mount_table;
+pub mod mounts;
 pub mod pf;
 pub mod run;
 #[cfg(test)]
 pub(crate) mod testing;
+mod within;
