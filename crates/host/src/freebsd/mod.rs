@@ -6,6 +6,8 @@
 pub mod doctor;
 pub mod net;
 pub mod devfs;
+pub mod jail;
+mod jail_parameters;
 pub mod mount_table;
 pub mod mounts;
 pub mod pf;
