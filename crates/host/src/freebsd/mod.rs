@@ -5,13 +5,17 @@
 
 pub mod doctor;
 pub mod net;
+pub mod datasets;
 pub mod devfs;
+pub mod image;
 pub mod jail;
 mod jail_parameters;
 pub mod mount_table;
 pub mod mounts;
 pub mod pf;
 pub mod run;
+pub mod storage;
+pub mod store;
 #[cfg(test)]
 pub(crate) mod testing;
 mod within;

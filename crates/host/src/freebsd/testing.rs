@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use super::run::{Answer, Call, ToolError, Tools};
-use super::{devfs, jail, mounts};
+use super::{datasets, devfs, image, jail, mounts};
 
 /// Expects calls in their order and gives the answers that it was told. What was
 /// expected and did not come fails the test when this is dropped.
@@ -75,7 +75,7 @@ impl Drop for Scripted {
 
 /// Whether a call has the form of one that a module lists.
 fn is_listed(call: &Call) -> bool {
-    let lists = [devfs::VECTORS, jail::VECTORS, mounts::VECTORS];
+    let lists = [datasets::VECTORS, devfs::VECTORS, image::VECTORS, jail::VECTORS, mounts::VECTORS];
     let tool = call.tool.to_string();
     let words: Vec<&str> =
         std::iter::once(&*tool).chain(call.args.iter().map(String::as_str)).collect();

@@ -175,6 +175,12 @@ pub(crate) fn open_directory(dir: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedF
     openat(dir, name, DIRECTORY, Mode::empty())
 }
 
+/// Whether an error of the kernel says that a name is a link where none may be:
+/// `MLINK` on FreeBSD (open(2)), `LOOP` or `NOTDIR` on Linux.
+pub(crate) fn is_link(errno: Errno) -> bool {
+    [Errno::LOOP, Errno::MLINK, Errno::NOTDIR].contains(&errno)
+}
+
 /// A path that is being followed.
 struct Walk<'a> {
     root: &'a Root,
