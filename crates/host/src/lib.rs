@@ -8,6 +8,7 @@ mod accounts;
 mod binds;
 mod files;
 pub mod freebsd;
+mod given;
 #[cfg(target_os = "linux")]
 pub mod linux;
 mod skeleton;

@@ -19,23 +19,12 @@ use rustix::io::Errno;
 use super::bundle::{BundleRequest, Driver};
 use super::image::{self, HOSTS};
 use super::storage::{self, StorageError, during};
-
-/// A file larger than this is the container's own doing.
-const MAX: u64 = 1 << 20;
+use crate::given::{self, Found, MAX, Turn};
 
 const WITHIN: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_SYMLINKS)
     .union(ResolveFlags::NO_MAGICLINKS)
     .union(ResolveFlags::NO_XDEV);
-
-/// What a name in the container's layer stands for.
-#[derive(Debug, PartialEq, Eq)]
-enum Found {
-    Nothing,
-    File(Vec<u8>),
-    /// Removed or replaced by the container: its own business.
-    Other,
-}
 
 /// Gives the container its files, below `top`.
 ///
@@ -44,7 +33,7 @@ enum Found {
 pub(crate) fn seed(
     request: &BundleRequest<'_>,
     top: &Path,
-    given: &Path,
+    records: &Path,
 ) -> Result<(), StorageError> {
     let fail = during("open etc below", top);
     let Some(etc) = open_etc(top).map_err(fail)? else { return Ok(()) };
@@ -55,7 +44,7 @@ pub(crate) fn seed(
         ("resolv.conf", image::resolv_conf()?),
     ];
     for (name, content) in files {
-        let record = given.join(name);
+        let record = records.join(name);
         if give(&etc, name, content.as_bytes(), &record, top)? {
             storage::write_atomically(&record, content.as_bytes(), 0o600)?;
         }
@@ -113,15 +102,11 @@ fn give(
     top: &Path,
 ) -> Result<bool, StorageError> {
     let path = top.join("etc").join(name);
-    match look(etc, name).map_err(during("look at", &path))? {
-        Found::File(now) if now == content => return Ok(true),
-        Found::File(now) if std::fs::read(record).is_ok_and(|last| last == now) => {}
-        // What a power loss leaves of a file.
-        Found::File(now) if now.is_empty() => {}
-        // A copied root comes with the skeleton's files and has no record yet.
-        Found::File(_) if !record.exists() => {}
-        Found::File(_) | Found::Other => return Ok(false),
-        Found::Nothing => {}
+    let found = look(etc, name).map_err(during("look at", &path))?;
+    match given::turn(&found, content, record) {
+        Turn::Same => return Ok(true),
+        Turn::Leave => return Ok(false),
+        Turn::Write => {}
     }
     // Made where no container reaches, so that nothing of its can be in the
     // way, and moved in: the file, not a link to it, whatever is there.
