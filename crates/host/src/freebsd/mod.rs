@@ -5,6 +5,8 @@
 
 pub mod doctor;
 pub mod net;
+pub mod bundle;
+mod bundle_seed;
 pub mod datasets;
 pub mod devfs;
 pub mod image;

@@ -173,8 +173,8 @@ pub enum MountsError {
 }
 
 /// Mounts what a container has, in this order: file systems of the engine, then
-/// what its user asked for. What is left of an earlier run goes first, so that
-/// nothing is mounted twice. After a failure [`clear`] removes what was done.
+/// what its user asked for. [`clear`] comes before, so that nothing is mounted twice,
+/// and after a failure.
 ///
 /// To be called only while nothing of the container runs.
 ///
@@ -186,7 +186,6 @@ pub fn prepare(
     mounts: &[Mount],
     binds: &[Bind],
 ) -> Result<(), MountsError> {
-    clear(tools, root)?;
     let top = canonical(root)?;
     let inside = Root::open(&top)
         .map_err(|errno| MountsError::Root { path: root.to_owned(), source: errno.into() })?;

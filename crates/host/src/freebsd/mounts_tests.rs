@@ -30,13 +30,6 @@ impl Rig {
         std::iter::once("/dev/vtbd0p2\t\t/\t\t\tufs\trw\t\t1 1\n".to_owned()).chain(lines).collect()
     }
 
-    /// Expects that nothing is mounted yet.
-    fn fresh(&self) -> Scripted {
-        // As it is recorded where there is no /etc/fstab.
-        let complaint = "fstab: /etc/fstab:0: No such file or directory\n";
-        Scripted::new().answer("mount -p", 0, &self.list(&[]), complaint)
-    }
-
     fn mounts(&self, command: &str) -> String {
         command.replace("ROOT", &self.root.display().to_string())
     }
@@ -62,8 +55,7 @@ fn every_kind_has_its_words() {
     std::fs::create_dir(rig.dir.path().join("data")).expect("a directory");
     let data = rig.dir.path().join("data").display().to_string();
     let show = "100 hide\n200 path null unhide\n";
-    let tools = rig
-        .fresh()
+    let tools = Scripted::new()
         .expect(&rig.mounts("mount -t nullfs -o ro /bin ROOT/bin"))
         .says("devfs rule -s 11 show", show)
         .expect(&rig.mounts("mount -t devfs -o ruleset=11 devfs ROOT/dev"))
@@ -87,8 +79,7 @@ fn links_of_the_container_lead_nowhere_else() {
     symlink("/real", rig.root.join("absolute")).expect("a link");
     symlink("../../../../real/./deep/..", rig.root.join("a/up")).expect("a link");
     symlink("/../../..", rig.root.join("top")).expect("a link");
-    let tools = rig
-        .fresh()
+    let tools = Scripted::new()
         .expect(&rig.mounts("mount -t nullfs -o ro /bin ROOT/real/deep"))
         .expect(&rig.mounts("mount -t nullfs -o ro /lib ROOT/real/new"))
         .expect(&rig.mounts("mount -t nullfs -o ro /sbin ROOT/a/x"));
@@ -106,7 +97,7 @@ fn links_of_the_container_lead_nowhere_else() {
     for (destination, why) in
         [("/out/x", "No such file"), ("/round", "symbolic links"), ("/file/x", "Not a directory")]
     {
-        let tools = rig.fresh();
+        let tools = Scripted::new();
         let err = prepare(&tools, &rig.root, &[nullfs("/bin", destination)], &[]);
         let err = err.expect_err(destination).to_string();
         let text = format!("could not create destination file: {destination}: ");
@@ -125,14 +116,14 @@ fn a_place_of_the_engine_is_reached_by_no_link() {
     // Reserved only where the system is FreeBSD: asked of the path itself there.
     let refused = check_reserved(Path::new("/dev")).expect_err("reserved").to_string();
     assert_eq!(refused, "nothing can be mounted at '/dev' in a container");
-    let tools = rig.fresh();
+    let tools = Scripted::new();
     let err = prepare(&tools, &rig.root, &[], &[rig.bind("d", "/to-dev/x", true)]);
     assert_eq!(
         err.expect_err("reserved").to_string(),
         "nothing can be mounted at '/dev/x' in a container"
     );
     let tools =
-        rig.fresh().expect(&rig.mounts(&format!("mount -t nullfs -o ro {source} ROOT/data")));
+        Scripted::new().expect(&rig.mounts(&format!("mount -t nullfs -o ro {source} ROOT/data")));
     prepare(&tools, &rig.root, &[], &[rig.bind("d", "/data", true)]).expect("mounted");
 }
 
@@ -151,22 +142,23 @@ fn files_are_copied_and_never_mounted() {
     std::fs::write(rig.root.join("etc/conf"), "the container's").expect("a file");
     for text in ["one", "two"] {
         std::fs::write(&source, text).expect("a file");
-        prepare(&rig.fresh(), &rig.root, &[], &[rig.bind("conf", "/conf", true)]).expect("copied");
+        prepare(&Scripted::new(), &rig.root, &[], &[rig.bind("conf", "/conf", true)])
+            .expect("copied");
         let copy = rig.root.join("etc/conf");
         assert_eq!(std::fs::read_to_string(&copy).expect("a copy"), text);
         let mode = std::fs::symlink_metadata(&copy).expect("a copy").permissions().mode();
         assert_eq!(mode & 0o7777, 0o640);
     }
     assert_eq!(std::fs::read_dir(rig.root.join("etc")).expect("a list").count(), 2);
-    let other = prepare(&rig.fresh(), &rig.root, &[], &[rig.bind("conf", "/etc/other", true)]);
+    let other = prepare(&Scripted::new(), &rig.root, &[], &[rig.bind("conf", "/etc/other", true)]);
     let other = other.expect_err("a link that leads out").to_string();
     assert!(other.starts_with("could not create destination file: /etc/other:"), "{other}");
-    let err = prepare(&rig.fresh(), &rig.root, &[], &[rig.bind("conf", "/conf", false)]);
+    let err = prepare(&Scripted::new(), &rig.root, &[], &[rig.bind("conf", "/conf", false)]);
     let err = err.expect_err("for writing").to_string();
     assert!(err.contains("cannot be mounted for writing on FreeBSD"), "{err}");
     let file = std::fs::File::create(&source).expect("a file");
     file.set_len(LARGEST_FILE + 1).expect("a size");
-    let err = prepare(&rig.fresh(), &rig.root, &[], &[rig.bind("conf", "/conf", true)]);
+    let err = prepare(&Scripted::new(), &rig.root, &[], &[rig.bind("conf", "/conf", true)]);
     assert!(matches!(err, Err(MountsError::Copy { .. })), "{err:?}");
     assert_eq!(std::fs::read_to_string(host).expect("the host's"), "host");
 }
@@ -190,6 +182,10 @@ fn what_is_mounted_goes_from_the_deepest_also_when_piled_up() {
     let other = format!("/x {}2/dev devfs rw 0 0\n", rig.root.display());
     clear(&Scripted::new().says("mount -p", &other), &rig.root).expect("nothing to do");
     clear(&Scripted::new(), &rig.root.join("gone")).expect("nothing is there");
+    // As it is recorded where there is no /etc/fstab.
+    let complaint = "fstab: /etc/fstab:0: No such file or directory\n";
+    let tools = Scripted::new().answer("mount -p", 0, &rig.list(&[]), complaint);
+    clear(&tools, &rig.root).expect("nothing to do");
 }
 
 #[test]
@@ -242,11 +238,11 @@ fn a_link_put_in_the_place_of_a_mount_does_not_lead_umount_out() {
 fn paths_that_could_not_be_found_again_are_refused() {
     let rig = Rig::new();
     for bad in ["/a b", "/a\tb", "/a\nb"] {
-        let err = prepare(&rig.fresh(), &rig.root, &[nullfs("/bin", bad)], &[]);
+        let err = prepare(&Scripted::new(), &rig.root, &[nullfs("/bin", bad)], &[]);
         assert!(err.expect_err(bad).to_string().contains("cannot be found again"), "{bad:?}");
     }
     // Sources may have them.
-    let tools = rig.fresh().expect(&rig.mounts("mount -t nullfs -o ro '/a b' ROOT/x"));
+    let tools = Scripted::new().expect(&rig.mounts("mount -t nullfs -o ro '/a b' ROOT/x"));
     prepare(&tools, &rig.root, &[nullfs("/a b", "/x")], &[]).expect("mounted");
 }
 
@@ -255,12 +251,12 @@ fn a_refused_mount_is_named_with_what_was_said() {
     let rig = Rig::new();
     let words = "mount_nullfs: /nosuch: No such file or directory\n";
     let call = rig.mounts("mount -t nullfs -o ro /nosuch ROOT/x");
-    let tools = rig.fresh().refuses(&call, words);
+    let tools = Scripted::new().refuses(&call, words);
     let err = prepare(&tools, &rig.root, &[nullfs("/nosuch", "/x")], &[]).expect_err("refused");
     assert_eq!(err.to_string(), rig.mounts("cannot mount /nosuch at ROOT/x"));
     // Devices with a ruleset that nobody has defined are not mounted at all.
     let devices = of(FileSystem::Devfs { ruleset: Ruleset::Given(99) }, "/dev");
-    let tools = rig.fresh().expect("devfs rule -s 99 show");
+    let tools = Scripted::new().expect("devfs rule -s 99 show");
     let err = prepare(&tools, &rig.root, &[devices], &[]).expect_err("refused").to_string();
     assert!(err.starts_with("there is no ruleset 99"), "{err}");
 }
