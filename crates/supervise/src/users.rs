@@ -26,11 +26,19 @@ pub enum UserError {
     NoSuchGroup(String),
 }
 
-struct User<'a> {
-    name: &'a [u8],
-    uid: u32,
-    gid: u32,
-    home: &'a [u8],
+/// A line of `/etc/passwd`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User<'a> {
+    /// Login name.
+    pub name: &'a [u8],
+    /// User.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+    /// Home directory.
+    pub home: &'a [u8],
+    /// Login shell.
+    pub shell: &'a [u8],
 }
 
 struct Group<'a> {
@@ -53,9 +61,7 @@ pub fn resolve(spec: &[u8], passwd: &[u8], group: &[u8]) -> Result<Identity, Use
     let user_text = if user_text.is_empty() { b"0".as_slice() } else { user_text };
 
     let uid = number(user_text);
-    let user = users(passwd)
-        .find(|user| user.name == user_text)
-        .or_else(|| users(passwd).find(|user| Some(user.uid) == uid));
+    let user = find(user_text, passwd);
     let mut identity = match (&user, uid) {
         (Some(user), _) => Identity {
             uid: user.uid,
@@ -83,6 +89,16 @@ pub fn resolve(spec: &[u8], passwd: &[u8], group: &[u8]) -> Result<Identity, Use
     Ok(identity)
 }
 
+/// The line of a user that is given by name or, where no name is so, by
+/// number.
+#[must_use]
+pub fn find<'a>(user: &[u8], passwd: &'a [u8]) -> Option<User<'a>> {
+    let uid = number(user);
+    users(passwd)
+        .find(|known| known.name == user)
+        .or_else(|| users(passwd).find(|known| Some(known.uid) == uid))
+}
+
 fn lossy(text: &[u8]) -> String {
     String::from_utf8_lossy(text).into_owned()
 }
@@ -102,7 +118,8 @@ fn users(passwd: &[u8]) -> impl Iterator<Item = User<'_>> {
         let uid = number(fields.next()?)?;
         let gid = number(fields.next()?)?;
         let _full_name = fields.next();
-        Some(User { name, uid, gid, home: fields.next().unwrap_or_default() })
+        let home = fields.next().unwrap_or_default();
+        Some(User { name, uid, gid, home, shell: fields.next().unwrap_or_default() })
     })
 }
 
@@ -150,6 +167,19 @@ mod tests {
         let stranger = of("5000").unwrap();
         assert_eq!((stranger.uid, stranger.gid), (5000, 0));
         assert_eq!(stranger.home, b"/");
+    }
+
+    #[test]
+    fn a_number_leads_to_its_line() {
+        let www = find(b"33", PASSWD).unwrap();
+        assert_eq!(
+            (www.name, www.home, www.shell),
+            (&b"www"[..], &b"/var/www"[..], &b"/bin/false"[..])
+        );
+        assert_eq!(find(b"www", PASSWD), Some(www));
+        assert_eq!(find(b"1234", PASSWD).unwrap().uid, 77);
+        assert_eq!(find(b"34", PASSWD), None);
+        assert_eq!(find(b"", PASSWD), None);
     }
 
     #[test]
