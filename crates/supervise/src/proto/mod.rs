@@ -13,8 +13,8 @@ mod types;
 pub use frame::{Decoder, Frame, FrameError, FrameKind, MAX_FRAME, encode_frame};
 pub use message::{FromSupervisor, MessageError, ToSupervisor, decode, encode};
 pub use types::{
-    ExecSpec, ExecutionState, ExitRecord, FailureKind, LogLimits, NetworkNamespace, Phase, RootFs,
-    Setup, SetupFailure, State, Terminal,
+    ExecSpec, ExecutionState, ExitRecord, FailureKind, JailSetup, LogLimits, NetworkNamespace,
+    Phase, RootFs, Setup, SetupFailure, State, Terminal,
 };
 
 /// The protocol's version this code speaks.

@@ -100,6 +100,53 @@ fn what_newer_versions_add_is_tolerated() {
     assert_eq!(event, FromSupervisor::Unknown);
 }
 
+fn setup(jail: Option<JailSetup>) -> Setup {
+    Setup {
+        container: "c1".into(),
+        netns: NetworkNamespace::Host,
+        rootfs: RootFs::Dir { path: "/root".into() },
+        bundle: "/bundle".into(),
+        runtime: "/runtime".into(),
+        runtime_root: "/state".into(),
+        cgroup: None,
+        log_dir: "/log".into(),
+        log: LogLimits { max_bytes: 1, files: 2 },
+        jail,
+    }
+}
+
+/// What a supervisor of before jails takes a set-up for.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+struct SetupBeforeJails {
+    container: String,
+    netns: NetworkNamespace,
+    rootfs: RootFs,
+    bundle: std::path::PathBuf,
+    runtime: std::path::PathBuf,
+    runtime_root: std::path::PathBuf,
+    #[serde(default)]
+    cgroup: Option<std::path::PathBuf>,
+    log_dir: std::path::PathBuf,
+    #[serde(default)]
+    log: LogLimits,
+}
+
+#[test]
+fn a_setup_goes_from_before_jails_to_after_and_back() {
+    let params = vec!["name=c1".to_owned(), "path=/root".to_owned(), "vnet".to_owned()];
+    for new in [setup(None), setup(Some(JailSetup { params }))] {
+        let text = serde_json::to_vec(&new).unwrap();
+        assert_eq!(serde_json::from_slice::<Setup>(&text).unwrap(), new);
+        // An older supervisor understands a newer daemon, ...
+        let old: SetupBeforeJails = serde_json::from_slice(&text).unwrap();
+        // ... and a newer supervisor an older daemon.
+        let text = serde_json::to_vec(&old).unwrap();
+        assert_eq!(serde_json::from_slice::<Setup>(&text).unwrap(), Setup { jail: None, ..new });
+    }
+    let text = serde_json::to_string(&setup(None)).unwrap();
+    assert!(!text.contains("jail"), "what is not asked for is not said: {text}");
+}
+
 #[test]
 fn versions_meet_at_the_newest_common_one() {
     assert_eq!(negotiate((1, 1), (1, 1)), Some(1));

@@ -105,6 +105,27 @@ pub struct Setup {
     /// How much of it.
     #[serde(default)]
     pub log: LogLimits,
+    /// What makes it a jail, on FreeBSD, and `None` elsewhere. There the root
+    /// file system is a [`RootFs::Dir`] (the jail's `path`), and network
+    /// namespace, bundle, runtime and cgroup are not looked at. A supervisor of
+    /// before this field skips it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jail: Option<JailSetup>,
+}
+
+/// What a jail is made of: `jail -c PARAMS persist`.
+///
+/// Its name is the container's id. jail(8) runs `exec.prestart`,
+/// `exec.created` and `exec.start` while it makes the jail, before the network
+/// stands, and what they leave running counts as the container's. `exec.stop`
+/// and its kin do nothing: jail(8) forgets them, as it always did (FreeBSD
+/// 13.2). The mounts of `mount.devfs` and `mount` stay: they are removed by
+/// whoever asked for them, after the jail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JailSetup {
+    /// Its parameters, `name=ID` and `path=DIR` among them, without `persist`
+    /// and without `command`.
+    pub params: Vec<String>,
 }
 
 /// A terminal's size.

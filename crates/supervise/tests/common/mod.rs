@@ -232,6 +232,7 @@ impl World {
             cgroup: Some(self.cgroup.clone()),
             log_dir: self.dir.join("log"),
             log: LogLimits::default(),
+            jail: None,
         }
     }
 

@@ -152,6 +152,7 @@ fn write(
         cgroup: tree.dir(&cgroup),
         log_dir,
         log: LogLimits::default(),
+        jail: None,
     })
 }
 
