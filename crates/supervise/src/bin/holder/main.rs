@@ -28,6 +28,10 @@ fn main() -> std::process::ExitCode {
 
 #[cfg(not(target_os = "linux"))]
 fn main() -> std::process::ExitCode {
-    // FreeBSD has persistent jails instead.
+    use std::io::Write as _;
+    // The program is there so that an installation is the same everywhere.
+    let text =
+        "kleene-holder: not needed on this system, where a persistent jail holds a container";
+    let _ = writeln!(std::io::stderr(), "{text}");
     std::process::ExitCode::FAILURE
 }

@@ -6,15 +6,14 @@ use std::{
     time::Instant,
 };
 
-use kleene_supervise::{
-    proto::{ExecSpec, ExecutionState, Terminal},
-    wire::ExecBody,
-};
+use kleene_supervise::proto::{ExecSpec, ExecutionState, Terminal};
 use rustix::{
-    fs::{MemfdFlags, Mode, OFlags},
+    fs::{Mode, OFlags},
     io::Errno,
     pipe::PipeFlags,
 };
+
+use crate::world::CommandEnds;
 
 /// How much input waits for a process that does not read, before its client
 /// is not read either.
@@ -55,15 +54,6 @@ pub(crate) struct Execution {
     pub(crate) drain_until: Option<Instant>,
 }
 
-/// The descriptors for the holder.
-pub(crate) struct HolderEnds(Vec<OwnedFd>);
-
-impl HolderEnds {
-    pub(crate) fn borrow(&self) -> Vec<BorrowedFd<'_>> {
-        self.0.iter().map(|fd| fd.as_fd()).collect()
-    }
-}
-
 fn nonblocking(fd: &OwnedFd) -> Result<(), Errno> {
     let flags = rustix::fs::fcntl_getfl(fd)?;
     rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK)
@@ -76,32 +66,22 @@ impl Execution {
         key: u32,
         first: bool,
         spec: &ExecSpec,
-    ) -> io::Result<(Self, HolderEnds)> {
-        let bytes = |list: &[String]| list.iter().map(|text| text.clone().into_bytes()).collect();
-        let body = ExecBody {
-            argv: bytes(&spec.argv),
-            env: bytes(&spec.env),
-            cwd: spec.cwd.clone().into_bytes(),
-            user: spec.user.clone().into_bytes(),
-        };
-        let memory = rustix::fs::memfd_create("exec", MemfdFlags::CLOEXEC)?;
-        write_all(&memory, &body.encode())?;
-        let mut ends = vec![memory];
-        let (mut input, mut output) = (None, None);
+    ) -> io::Result<(Self, Option<CommandEnds>)> {
+        let (mut input, mut output, mut ends) = (None, None, None);
         if spec.tty.is_none() {
-            if spec.stdin {
+            let theirs = if spec.stdin {
                 let (theirs, ours) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
                 nonblocking(&ours)?;
                 input = Some(ours);
-                ends.push(theirs);
+                theirs
             } else {
                 let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-                ends.push(rustix::fs::open("/dev/null", flags, Mode::empty())?);
-            }
-            let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+                rustix::fs::open("/dev/null", flags, Mode::empty())?
+            };
+            let (ours, written) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
             nonblocking(&ours)?;
             output = Some(ours);
-            ends.push(theirs);
+            ends = Some(CommandEnds { input: theirs, output: written });
         }
         let execution = Self {
             key,
@@ -118,18 +98,11 @@ impl Execution {
             seq: 0,
             drain_until: None,
         };
-        Ok((execution, HolderEnds(ends)))
+        Ok((execution, ends))
     }
 
-    /// Takes the terminal's master, which came from inside the container and
-    /// is looked at before it is used.
+    /// Takes the terminal's master.
     pub(crate) fn take_terminal(&mut self, master: OwnedFd) -> io::Result<()> {
-        let stat = rustix::fs::fstat(&master)?;
-        let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
-        let character = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_char_device();
-        if !character || (major, minor) != (5, 2) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a terminal's master"));
-        }
         nonblocking(&master)?;
         self.input = Some(master.try_clone()?);
         self.output = Some(master);
@@ -239,12 +212,4 @@ impl Execution {
             first: self.first,
         }
     }
-}
-
-fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let count = rustix::io::retry_on_intr(|| rustix::io::write(fd, bytes))?;
-        bytes = &bytes[count..];
-    }
-    Ok(())
 }

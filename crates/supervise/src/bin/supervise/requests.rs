@@ -25,7 +25,11 @@ impl Supervisor {
         };
         while let Some(conn) = self.conn(id).filter(|conn| !conn.dead && !conn.closing) {
             match conn.next_frame() {
-                Ok(Some(frame)) => self.frame(id, frame),
+                Ok(Some(frame)) => {
+                    self.frame(id, frame);
+                    // The next may need what this one has brought about.
+                    self.hear();
+                }
                 Ok(None) => break,
                 Err(error) => {
                     note(&format!("a connection is cut off: {error}"));
@@ -91,7 +95,9 @@ impl Supervisor {
     fn control(&mut self, id: u64, message: ToSupervisor) {
         match message {
             ToSupervisor::Hello { version, min_version } => self.hello(id, version, min_version),
-            ToSupervisor::Setup(setup) if self.phase == Phase::New => self.set_up(setup),
+            ToSupervisor::Setup(setup) if self.phase == Phase::New && self.setup.is_none() => {
+                self.set_up(setup);
+            }
             ToSupervisor::Launch {} if self.phase == Phase::Ready => self.launch(),
             ToSupervisor::Setup(_) | ToSupervisor::Launch {} => {
                 let message = format!("not possible now: the container is {:?}", self.phase);
@@ -123,12 +129,12 @@ impl Supervisor {
 
     fn hello(&mut self, id: u64, version: u32, min_version: u32) {
         let common = proto::negotiate((MIN_VERSION, VERSION), (min_version, version));
-        let netns = self.netns.as_ref().and_then(|fd| fd.try_clone().ok());
+        let netns = self.netns();
         let state = State {
             version: common.unwrap_or(VERSION),
             min_version: MIN_VERSION,
             container: self.setup.as_ref().map(|s| s.container.clone()).unwrap_or_default(),
-            pid: self.holder.as_ref().map(|holder| holder.pid.as_raw_nonzero().get()),
+            pid: self.world.pid(),
             netns: netns.is_some(),
             phase: self.phase,
             executions: self.executions.iter().map(|execution| execution.state()).collect(),
@@ -168,7 +174,7 @@ impl Supervisor {
             return self.exec_failed(&spec.id, FailureKind::Other, message);
         }
         match self.phase {
-            Phase::Running if self.link.is_some() => self.exec(&spec),
+            Phase::Running if self.world.takes_commands() => self.exec(&spec),
             Phase::Ready | Phase::Launching => self.queue.push(spec),
             _ => {
                 let message = "the container does not run".to_owned();
@@ -197,7 +203,7 @@ impl Supervisor {
                 None => return self.refuse(id, &format!("no execution {exec} is running")),
             },
         };
-        if let Err(error) = self.signal(key, signo) {
+        if let Err(error) = self.world.signal(key, signo) {
             self.refuse(id, &format!("cannot send signal {signo}: {error}"));
         }
     }
@@ -210,14 +216,14 @@ impl Supervisor {
         }
         let at = Instant::now() + Duration::from_millis(grace_ms.min(u64::from(u32::MAX)));
         self.stop_at = Some(self.stop_at.map_or(at, |before| before.min(at)));
-        if let Err(error) = self.signal(self.first_alive(), signal) {
+        if let Err(error) = self.world.signal(self.first_alive(), signal) {
             note(&format!("cannot send the stop signal: {error}"));
         }
     }
 
     fn stop_now(&mut self) {
         match self.phase {
-            Phase::Running => self.kill_container(),
+            Phase::Running => self.world.kill(),
             _ => self.give_up(),
         }
     }

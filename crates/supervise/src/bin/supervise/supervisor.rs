@@ -1,7 +1,7 @@
 //! The supervisor's state and its loop.
 
 use std::{
-    ffi::OsStr,
+    ffi::OsString,
     io::{self, Write as _},
     os::{
         fd::{AsFd as _, BorrowedFd, OwnedFd},
@@ -21,14 +21,15 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::Mode,
     io::Errno,
-    process::Pid,
 };
 
 use crate::{
     conn::{Conn, Role},
     execution::Execution,
+    jail::{Jail, Tools},
     journal::Journal,
-    program::Program,
+    sys,
+    world::{Source, World},
 };
 
 /// Without a daemon nothing goes on before the container runs; this long one
@@ -44,12 +45,6 @@ const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
 /// How long nobody is let in after the kernel had no room for a connection.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// The container's first process.
-pub(crate) struct Holder {
-    pub(crate) pid: Pid,
-    pub(crate) pidfd: OwnedFd,
-}
-
 /// Everything about one container.
 pub(crate) struct Supervisor {
     pub(crate) dir: PathBuf,
@@ -59,19 +54,11 @@ pub(crate) struct Supervisor {
     pub(crate) conns: Vec<Conn>,
     next_conn: u64,
     pub(crate) phase: Phase,
+    /// What was asked for; of no use any more once the set-up failed.
     pub(crate) setup: Option<Setup>,
-    /// Whether this process has its own mount namespace.
-    pub(crate) apart: bool,
-    pub(crate) netns: Option<OwnedFd>,
-    /// The runtime at work: at the launch, or at the end.
-    pub(crate) program: Option<Program>,
-    /// The runtime that has ended its launch well; kept for its words until
-    /// the holder is up.
-    pub(crate) launcher: Option<Program>,
-    /// Our end of the holder's socket.
-    pub(crate) link: Option<OwnedFd>,
-    pub(crate) holder: Option<Holder>,
-    /// Commands that wait for the holder.
+    /// What the container stands on.
+    pub(crate) world: Box<dyn World>,
+    /// Commands that wait for the launch.
     pub(crate) queue: Vec<ExecSpec>,
     pub(crate) executions: Vec<Execution>,
     pub(crate) next_key: u32,
@@ -82,8 +69,6 @@ pub(crate) struct Supervisor {
     pub(crate) stop_at: Option<Instant>,
     /// When it is given up for lack of a daemon or of a command.
     pub(crate) give_up_at: Option<Instant>,
-    /// Until when the cgroup may take to become empty.
-    pub(crate) cgroup_until: Option<Instant>,
     /// Until when the last messages may take.
     pub(crate) farewell_until: Option<Instant>,
 }
@@ -93,30 +78,37 @@ pub(crate) struct Supervisor {
 enum Token {
     Listener,
     Conn(u64),
-    Link,
-    Holder,
-    Program,
+    World(Source),
     Output(u32),
     Input(u32),
 }
 
 /// The program.
 pub(crate) fn main() -> ExitCode {
+    sys::close_inherited();
     let args: Vec<_> = std::env::args_os().skip(1).collect();
-    let [flag, dir] = args.as_slice() else {
+    let Some((dir, tools)) = options(&args) else {
         note("usage: kleene-supervise --dir RUNDIR, with a control socket on standard input");
         return ExitCode::from(2);
     };
-    if flag != OsStr::new("--dir") {
-        note("the only option is --dir RUNDIR");
-        return ExitCode::from(2);
-    }
-    match begin(Path::new(dir)).and_then(|mut supervisor| supervisor.run()) {
+    match begin(dir, tools).and_then(|mut supervisor| supervisor.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            note(&format!("cannot supervise {}: {error}", Path::new(dir).display()));
+            note(&format!("cannot supervise {}: {error}", dir.display()));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The run directory, and where the tools of jails are (`--tools DIR`), which
+/// only tests say: the container is a jail of theirs then, on any system.
+fn options(args: &[OsString]) -> Option<(&Path, Option<&Path>)> {
+    match args {
+        [flag, dir] if flag == "--dir" => Some((Path::new(dir), None)),
+        [flag, dir, second, tools] if flag == "--dir" && second == "--tools" => {
+            Some((Path::new(dir), Some(Path::new(tools))))
+        }
+        _ => None,
     }
 }
 
@@ -125,12 +117,11 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "kleene-supervise: {text}");
 }
 
-fn begin(dir: &Path) -> io::Result<Supervisor> {
+fn begin(dir: &Path, tools: Option<&Path>) -> io::Result<Supervisor> {
     // The daemon's terminal and process group are none of ours; a failure
     // means that this is so already.
     let _ = rustix::process::setsid();
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    rustix::thread::set_name(c"kleene-super")?;
+    become_reaper()?;
     let dir = std::fs::canonicalize(dir)?;
     let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     let null = std::fs::File::open("/dev/null")?;
@@ -143,6 +134,7 @@ fn begin(dir: &Path) -> io::Result<Supervisor> {
     rustix::process::umask(Mode::from_raw_mode(0o022));
     listener.set_nonblocking(true)?;
     let control = Conn::new(0, UnixStream::from(control), Role::Control)?;
+    let world = world(tools)?;
     Ok(Supervisor {
         journal: Journal::new(&dir),
         dir,
@@ -152,12 +144,7 @@ fn begin(dir: &Path) -> io::Result<Supervisor> {
         next_conn: 1,
         phase: Phase::New,
         setup: None,
-        apart: false,
-        netns: None,
-        program: None,
-        launcher: None,
-        link: None,
-        holder: None,
+        world,
         queue: Vec::new(),
         executions: Vec::new(),
         next_key: 1,
@@ -165,9 +152,31 @@ fn begin(dir: &Path) -> io::Result<Supervisor> {
         log_noted: None,
         stop_at: None,
         give_up_at: None,
-        cgroup_until: None,
         farewell_until: None,
     })
+}
+
+/// Processes whose parent has ended become our children: nothing that runs in
+/// the container ends without our being told.
+fn become_reaper() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+        rustix::thread::set_name(c"kleene-super")?;
+    }
+    #[cfg(target_os = "freebsd")]
+    rustix::process::set_reaper_status(true)?;
+    Ok(())
+}
+
+fn world(tools: Option<&Path>) -> io::Result<Box<dyn World>> {
+    match tools {
+        Some(dir) => Ok(Box::new(Jail::new(Tools::below(dir))?)),
+        #[cfg(target_os = "linux")]
+        None => Ok(Box::new(crate::linux::Linux::new())),
+        #[cfg(not(target_os = "linux"))]
+        None => Ok(Box::new(Jail::new(Tools::system())?)),
+    }
 }
 
 impl Supervisor {
@@ -177,8 +186,10 @@ impl Supervisor {
             self.wait(&mut ready)?;
             for token in ready.drain(..) {
                 self.serve(token);
+                self.hear();
             }
             self.deadlines(Instant::now());
+            self.hear();
             self.flush();
             if self.phase == Phase::Ended && self.farewell_is_over() {
                 return Ok(());
@@ -205,14 +216,9 @@ impl Supervisor {
     fn interests(&self) -> Vec<(Token, BorrowedFd<'_>, PollFlags)> {
         let mut all = Vec::new();
         let listener = self.listener.as_ref().filter(|_| self.accept_at.is_none());
-        let single = [
-            (Token::Listener, listener.map(|fd| fd.as_fd())),
-            (Token::Link, self.link.as_ref().map(|fd| fd.as_fd())),
-            (Token::Holder, self.holder.as_ref().map(|holder| holder.pidfd.as_fd())),
-            (Token::Program, self.program.as_ref().map(|program| program.pidfd.as_fd())),
-        ];
-        for (token, fd) in single {
-            all.extend(fd.map(|fd| (token, fd, PollFlags::IN)));
+        all.extend(listener.map(|fd| (Token::Listener, fd.as_fd(), PollFlags::IN)));
+        for (source, fd) in self.world.sources() {
+            all.push((Token::World(source), fd, PollFlags::IN));
         }
         for conn in &self.conns {
             let mut flags = PollFlags::empty();
@@ -236,9 +242,7 @@ impl Supervisor {
         match token {
             Token::Listener => self.accept(),
             Token::Conn(id) => self.serve_conn(id),
-            Token::Link => drop(self.read_link()),
-            Token::Holder => self.holder_ended(),
-            Token::Program => self.program_ended(),
+            Token::World(source) => self.world.serve(source),
             Token::Output(key) => self.pump(key),
             Token::Input(key) => {
                 if let Some(execution) = self.by_key(key) {
@@ -270,10 +274,9 @@ impl Supervisor {
 
     fn timeout(&self, now: Instant) -> Option<Timespec> {
         let singles = [
-            self.program.as_ref().map(|program| program.deadline),
+            self.world.deadline(now),
             self.stop_at,
             self.give_up_at,
-            self.cgroup_until.map(|_| now + Duration::from_millis(5)),
             self.farewell_until,
             self.accept_at,
         ];
@@ -307,18 +310,13 @@ impl Supervisor {
         }
         if due(self.stop_at) {
             self.stop_at = None;
-            self.kill_container();
+            self.world.kill();
         }
         if due(self.give_up_at) {
             self.give_up_at = None;
             self.give_up();
         }
-        if due(self.program.as_ref().map(|program| program.deadline)) {
-            self.program_overdue();
-        }
-        if self.cgroup_until.is_some() {
-            self.remove_cgroup(now);
-        }
+        self.world.on_time(now);
     }
 
     /// Sends what can be sent, and drops connections that are over.
@@ -357,6 +355,11 @@ impl Supervisor {
         for conn in self.conns.iter_mut().filter(|conn| conn.role == Role::Control) {
             conn.say(message, None);
         }
+    }
+
+    /// The container's network namespace, for one more holder of it.
+    pub(crate) fn netns(&self) -> Option<OwnedFd> {
+        self.world.netns().and_then(|fd| fd.try_clone().ok())
     }
 
     pub(crate) fn has_daemon(&self) -> bool {

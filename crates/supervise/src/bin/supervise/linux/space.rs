@@ -16,37 +16,42 @@ use rustix::{
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space},
 };
 
-use crate::sys;
+use super::sys;
 
 /// Where the network namespace is bound, in the run directory.
 pub(crate) const NETNS: &str = "netns";
 
-/// Why it cannot stand.
+/// Why they cannot stand.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {step}")]
-pub(crate) struct WorldError {
+pub(crate) struct SpaceError {
     pub(crate) kind: SetupFailure,
     pub(crate) step: String,
     #[source]
     pub(crate) source: io::Error,
 }
 
+/// What is asked for is of another system.
+pub(crate) fn no_jails() -> SpaceError {
+    during("make a jail")(io::Error::new(io::ErrorKind::Unsupported, "this system has none"))
+}
+
 /// Puts the name of a step to its error.
-fn during<E: Into<io::Error>>(step: impl Into<String>) -> impl FnOnce(E) -> WorldError {
+fn during<E: Into<io::Error>>(step: impl Into<String>) -> impl FnOnce(E) -> SpaceError {
     let step = step.into();
-    |source| WorldError { kind: SetupFailure::Other, step, source: source.into() }
+    |source| SpaceError { kind: SetupFailure::Other, step, source: source.into() }
 }
 
 /// Enters a mount namespace of our own. Mounts that the host makes still
 /// arrive; ours stay here, and go when the last process here does.
-pub(crate) fn enter_mount_namespace() -> Result<(), WorldError> {
+pub(crate) fn enter_mount_namespace() -> Result<(), SpaceError> {
     sys::unshare(UnshareFlags::NEWNS).map_err(during("make a mount namespace"))?;
     let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     mount_change("/", slave).map_err(during("keep mounts private"))
 }
 
 /// Mounts the root file system, where it is one that is mounted.
-pub(crate) fn mount_root(rootfs: &RootFs) -> Result<(), WorldError> {
+pub(crate) fn mount_root(rootfs: &RootFs) -> Result<(), SpaceError> {
     match rootfs {
         RootFs::Dir { path } => fs::metadata(path)
             .map(drop)
@@ -62,9 +67,9 @@ fn mount_overlay(
     upper: &Path,
     work: &Path,
     merged: &Path,
-) -> Result<(), WorldError> {
+) -> Result<(), SpaceError> {
     let mut held = Vec::new();
-    let mut by_descriptor = |path: &Path| -> Result<String, WorldError> {
+    let mut by_descriptor = |path: &Path| -> Result<String, SpaceError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty())
             .map_err(during(format!("open the layer {}", path.display())))?;
@@ -89,7 +94,7 @@ fn mount_overlay(
             }
             _ => SetupFailure::Other,
         };
-        WorldError { kind, step, source: error.into() }
+        SpaceError { kind, step, source: error.into() }
     })
 }
 
@@ -98,7 +103,7 @@ fn mount_overlay(
 pub(crate) fn make_netns(
     kind: NetworkNamespace,
     dir: &Path,
-) -> Result<Option<OwnedFd>, WorldError> {
+) -> Result<Option<OwnedFd>, SpaceError> {
     if kind == NetworkNamespace::Host {
         return Ok(None);
     }
@@ -120,7 +125,7 @@ pub(crate) fn make_netns(
 }
 
 /// Makes the container's cgroup directory, when it has one.
-pub(crate) fn make_cgroup(path: Option<&Path>) -> Result<(), WorldError> {
+pub(crate) fn make_cgroup(path: Option<&Path>) -> Result<(), SpaceError> {
     path.map_or(Ok(()), |path| {
         fs::create_dir_all(path).map_err(during(format!("make the cgroup {}", path.display())))
     })

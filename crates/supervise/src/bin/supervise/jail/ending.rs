@@ -1,0 +1,91 @@
+//! The end of a jail, step by step (FreeBSD 13.2).
+//!
+//! 1. Its cables are taken out. A connection in TIME_WAIT keeps a jail "dying"
+//!    for a minute, and a dying jail keeps what interfaces it has. The daemon
+//!    may have been first, with any of them. Which there are the jail is asked
+//!    (`jexec NAME ifconfig -l`), since cables are plugged into running jails
+//!    too; one whose image has no such program loses those it was made with.
+//! 2. Its processes are killed: alone, jail(8) waits ten seconds for those that
+//!    ignore SIGTERM.
+//! 3. It is removed, and is gone when jls(8) does not know it any more. A dying
+//!    jail is such a one.
+
+use std::time::Duration;
+
+use super::{Jail, Stage, Task, tools::Answer};
+use crate::{supervisor::note, world::News};
+
+/// How long a jail may take to list its interfaces.
+pub(super) const LIST_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long jail(8) may take, which waits ten seconds where something has
+/// started anew.
+pub(super) const REMOVE_LIMIT: Duration = Duration::from_secs(30);
+
+impl Jail {
+    /// Removes what there is of the jail; no other task goes on.
+    pub(super) fn remove(&mut self) {
+        self.tasks.clear();
+        self.look_at = None;
+        self.commands.clear();
+        self.held.clear();
+        if self.vnet {
+            self.tasks.push_back(Task::ListCables);
+        }
+        self.tasks.extend([Task::KillRest, Task::Remove, Task::Confirm]);
+    }
+
+    pub(super) fn ending_goes_on(&mut self, task: &Task, answer: &Answer) {
+        if *task == Task::ListCables {
+            let listed = if answer.is_well() { answer.out.as_str() } else { "" };
+            for cable in cables(listed, &self.cables) {
+                self.tasks.push_front(Task::TakeOut(cable));
+            }
+        }
+    }
+
+    /// jls(8) knows it still, or does not.
+    pub(super) fn confirmed(&mut self, answer: &Answer) {
+        let why = self.not_removed.take().unwrap_or_default();
+        if answer.is_well() {
+            note(&format!("cannot remove the jail {}: {why}", self.name));
+        }
+        match std::mem::replace(&mut self.stage, Stage::Before) {
+            Stage::Undoing(message) => self.not_made(message),
+            _ => self.news.push(News::Gone),
+        }
+    }
+}
+
+/// The cables among the interfaces of a jail, and those it was made with.
+/// Nothing else is touched, whatever the jail says.
+fn cables(listed: &str, made_with: &[String]) -> Vec<String> {
+    let made_with = made_with.iter().map(String::as_str);
+    let mut all: Vec<String> = listed
+        .split_ascii_whitespace()
+        .chain(made_with)
+        .filter(|name| is_inner_end(name))
+        .map(str::to_owned)
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+fn is_inner_end(name: &str) -> bool {
+    let number = name.strip_prefix("epair").and_then(|rest| rest.strip_suffix('b'));
+    number.is_some_and(|n| (1..=9).contains(&n.len()) && n.bytes().all(|b| b.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_inner_ends_of_cables_are_taken_out() {
+        let listed = "lo0 epair3b pflog0 epair12b epair3a epairb em0 -vnet epair1xb";
+        let made_with = ["epair3b".to_owned(), "em1".to_owned(), "epair40b".to_owned()];
+        assert_eq!(cables(listed, &made_with), ["epair12b", "epair3b", "epair40b"]);
+        assert_eq!(cables("", &[]), Vec::<String>::new());
+    }
+}

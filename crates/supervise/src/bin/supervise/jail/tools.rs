@@ -1,0 +1,235 @@
+//! The base system's tools as child processes: started without a shell, with
+//! next to no environment, and ended at a deadline.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::File,
+    io::{self, Read as _, Seek as _},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    fs::{MemfdFlags, OFlags},
+    pipe::PipeFlags,
+    process::Pid,
+};
+
+use crate::sys;
+
+/// What of a tool's words is read, in bytes.
+const MAX_WORDS: u64 = 64 << 10;
+
+/// The path that jail(8) and the commands of `exec.prestart` get.
+const PATH: &str = "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin";
+
+/// Where the tools are.
+pub(crate) struct Tools {
+    pub(super) jail: PathBuf,
+    pub(super) jls: PathBuf,
+    pub(super) jexec: PathBuf,
+    pub(super) pkill: PathBuf,
+    pub(super) ps: PathBuf,
+    pub(super) ifconfig: PathBuf,
+}
+
+impl Tools {
+    /// Where FreeBSD has them (13.2).
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn system() -> Self {
+        Self {
+            jail: "/usr/sbin/jail".into(),
+            jls: "/usr/sbin/jls".into(),
+            jexec: "/usr/sbin/jexec".into(),
+            pkill: "/bin/pkill".into(),
+            ps: "/bin/ps".into(),
+            ifconfig: "/sbin/ifconfig".into(),
+        }
+    }
+
+    /// All in one directory.
+    pub(crate) fn below(dir: &Path) -> Self {
+        let tool = |name: &str| dir.join(name);
+        Self {
+            jail: tool("jail"),
+            jls: tool("jls"),
+            jexec: tool("jexec"),
+            pkill: tool("pkill"),
+            ps: tool("ps"),
+            ifconfig: tool("ifconfig"),
+        }
+    }
+}
+
+/// A tool and what it is told.
+pub(super) struct Call {
+    program: PathBuf,
+    args: Vec<OsString>,
+    limit: Duration,
+    /// Its output comes from inside the container: no more is taken than fits
+    /// into a pipe.
+    untrusted: bool,
+}
+
+impl Call {
+    pub(super) fn new<A: AsRef<OsStr>>(program: &Path, args: &[A], limit: Duration) -> Self {
+        let args = args.iter().map(|arg| arg.as_ref().to_owned()).collect();
+        Self { program: program.to_owned(), args, limit, untrusted: false }
+    }
+
+    pub(super) fn untrusted(self) -> Self {
+        Self { untrusted: true, ..self }
+    }
+
+    /// The tool and its first word, for messages.
+    fn name(&self) -> String {
+        let program = self.program.file_name().unwrap_or_default().to_string_lossy();
+        match self.args.first() {
+            Some(first) => format!("{program} {}", first.to_string_lossy()),
+            None => program.into_owned(),
+        }
+    }
+
+    /// Starts it. Its words go to memory files, not pipes: what it leaves
+    /// running in the background inherits them, and may write more than a
+    /// pipe holds.
+    pub(super) fn start(&self) -> Result<Running, Answer> {
+        let failed = |error: io::Error| Answer {
+            name: self.name(),
+            end: End::NotStarted(error),
+            out: String::new(),
+            err: String::new(),
+        };
+        self.try_start().map_err(failed)
+    }
+
+    fn try_start(&self) -> io::Result<Running> {
+        let err = File::from(rustix::fs::memfd_create("tool-errors", MemfdFlags::CLOEXEC)?);
+        let (out, theirs) = if self.untrusted {
+            let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+            let flags = rustix::fs::fcntl_getfl(&ours)?;
+            rustix::fs::fcntl_setfl(&ours, flags | OFlags::NONBLOCK)?;
+            (Out::Pipe(ours), theirs)
+        } else {
+            let memory = rustix::fs::memfd_create("tool-output", MemfdFlags::CLOEXEC)?;
+            (Out::Memory(File::from(memory.try_clone()?)), memory)
+        };
+        let stderr = if self.untrusted { Stdio::null() } else { Stdio::from(err.try_clone()?) };
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.args)
+            .env_clear()
+            .env("PATH", PATH)
+            .stdin(Stdio::null())
+            .stdout(Stdio::from(theirs))
+            .stderr(stderr);
+        sys::detach(&mut command, false);
+        let child = command.spawn()?;
+        Ok(Running {
+            name: self.name(),
+            pid: pid_of(&child)?,
+            out,
+            err,
+            deadline: Some(Instant::now() + self.limit),
+        })
+    }
+}
+
+/// A child's number. It is waited for with all others.
+pub(super) fn pid_of(child: &std::process::Child) -> io::Result<Pid> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    pid.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+enum Out {
+    Memory(File),
+    Pipe(OwnedFd),
+}
+
+/// A tool at work.
+pub(super) struct Running {
+    name: String,
+    pub(super) pid: Pid,
+    out: Out,
+    err: File,
+    /// `None` once it has passed.
+    pub(super) deadline: Option<Instant>,
+}
+
+impl Running {
+    /// It takes too long.
+    pub(super) fn kill(&mut self) {
+        self.deadline = None;
+        let _ = sys::kill(self.pid, libc::SIGKILL);
+    }
+
+    /// It has ended.
+    pub(super) fn answer(mut self, status: i32) -> Answer {
+        let end = if self.deadline.is_some() { End::Status(status) } else { End::Overdue };
+        let out = match &mut self.out {
+            Out::Memory(file) => words(file),
+            Out::Pipe(pipe) => piped(pipe),
+        };
+        Answer { name: self.name, end, out, err: words(&mut self.err) }
+    }
+}
+
+fn words(file: &mut File) -> String {
+    let mut text = Vec::new();
+    if file.rewind().is_ok() {
+        let _ = file.take(MAX_WORDS).read_to_end(&mut text);
+    }
+    String::from_utf8_lossy(&text).trim().to_owned()
+}
+
+fn piped(pipe: &OwnedFd) -> String {
+    let mut text = vec![0; usize::try_from(MAX_WORDS).unwrap_or(0)];
+    let mut length = 0;
+    while let Ok(count) = rustix::io::read(pipe, &mut text[length..]) {
+        length += count;
+        if count == 0 || length == text.len() {
+            break;
+        }
+    }
+    String::from_utf8_lossy(&text[..length]).trim().to_owned()
+}
+
+enum End {
+    /// The exit status, or 128 + signal.
+    Status(i32),
+    Overdue,
+    NotStarted(io::Error),
+}
+
+/// What became of a tool.
+pub(super) struct Answer {
+    name: String,
+    end: End,
+    pub(super) out: String,
+    pub(super) err: String,
+}
+
+impl Answer {
+    pub(super) fn is_well(&self) -> bool {
+        matches!(self.end, End::Status(0))
+    }
+
+    /// Whether it ran to its end, well or not.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self.end, End::Status(_))
+    }
+
+    /// For people: the tool, how it ended, and what it said.
+    pub(super) fn story(&self) -> String {
+        let end = match &self.end {
+            End::Status(status) => format!("{} ended with status {status}", self.name),
+            End::Overdue => format!("{} did not end in time", self.name),
+            End::NotStarted(error) => format!("cannot start {}: {error}", self.name),
+        };
+        let said = [self.out.as_str(), self.err.as_str()];
+        let said: Vec<&str> = said.into_iter().filter(|text| !text.is_empty()).collect();
+        if said.is_empty() { end } else { format!("{end}: {}", said.join("\n")) }
+    }
+}
