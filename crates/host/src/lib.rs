@@ -3,9 +3,9 @@
 //! One module per system, side by side; [`imp`] is the one this is built for.
 //! What is only text, as of [`freebsd`], is built for all of them.
 
-pub mod doctor;
 mod accounts;
 mod binds;
+pub mod doctor;
 mod files;
 pub mod freebsd;
 mod given;

@@ -3,17 +3,17 @@
 //! every system.
 #![forbid(unsafe_code)]
 
-pub mod doctor;
-pub mod net;
 pub mod bundle;
 mod bundle_seed;
 pub mod datasets;
 pub mod devfs;
+pub mod doctor;
 pub mod image;
 pub mod jail;
 mod jail_parameters;
 pub mod mount_table;
 pub mod mounts;
+pub mod net;
 pub mod pf;
 pub mod run;
 pub mod storage;
