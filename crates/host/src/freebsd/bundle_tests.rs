@@ -56,13 +56,13 @@ fn a_root_gets_its_names_its_devices_and_its_mounts() {
         .says("mount -p", EMPTY)
         .says("devfs rule -s 11 show", RULES)
         .expect(&rig.at("mount -t devfs -o ruleset=11 devfs ROOT/dev"))
-        .expect(&rig.at(&format!("mount -t nullfs -o ro {} ROOT/data", data.display())));
+        .expect(&rig.at(&format!("mount_nullfs -o ro {} ROOT/data", data.display())));
     let bundle = rig.write(&tools, &[bind]).expect("written");
     assert_eq!(bundle.root, rig.stored());
     assert_eq!(
         bundle.jail.to_string(),
         rig.at("jail -c name=c00000000001 path=ROOT host.hostname=c00000000001 ip4=disable \
-             ip6=disable persist enforce_statfs=2 children.max=0 mount.nodevfs devfs_ruleset=11 \
+             ip6=disable persist enforce_statfs=2 children.max=0 mount.devfs=false devfs_ruleset=11 \
              allow.raw_sockets")
     );
     let hosts = std::fs::read_to_string(rig.stored().join("etc/hosts")).expect("hosts");
@@ -100,7 +100,7 @@ fn what_is_left_mounted_goes_before_anything_is_written() {
 fn a_failure_takes_down_what_was_mounted_or_says_what_stays() {
     let rig = Rig::new(&[]);
     let bind = Bind::new(rig.dir.path().to_str().expect("a path"), "/x", true).expect("a bind");
-    let mount = rig.at(&format!("mount -t nullfs -o ro {} ROOT/x", rig.dir.path().display()));
+    let mount = rig.at(&format!("mount_nullfs -o ro {} ROOT/x", rig.dir.path().display()));
     let started = || {
         Scripted::new()
             .says("mount -p", EMPTY)
@@ -116,5 +116,5 @@ fn a_failure_takes_down_what_was_mounted_or_says_what_stays() {
     let err = chain(&rig.write(&tools, &[bind]).expect_err("refused"));
     let text = "what was mounted before stays (cannot unmount ROOT/dev: 'umount ROOT/dev' ended";
     assert!(err.starts_with(&rig.at(text)), "{err}");
-    assert!(err.contains(&rig.at("ROOT/x: 'mount -t nullfs")), "{err}");
+    assert!(err.contains(&rig.at("ROOT/x: 'mount_nullfs")), "{err}");
 }

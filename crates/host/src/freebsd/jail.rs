@@ -106,7 +106,7 @@ pub fn create(request: &Request<'_>) -> Result<Call, JailError> {
         }
     }
     // They are mounted before, see `mounts`.
-    args.push("mount.nodevfs".to_owned());
+    args.push("mount.devfs=false".to_owned());
     args.push(format!("devfs_ruleset={ruleset}"));
     args.extend(parameters.creation.iter().map(|parameter| parameter.text()));
     let commands = parameters.creation.iter().any(|given| given.name.starts_with("exec."));

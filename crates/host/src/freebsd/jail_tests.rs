@@ -25,7 +25,7 @@ fn typed(driver: Driver, list: &[&str]) -> String {
 
 const BEFORE: &str = "jail -c name=0a1b2c3d4e5f \
     path=/var/lib/kleene/containers/0a1b2c3d4e5f/rootfs";
-const AFTER: &str = "mount.nodevfs devfs_ruleset=48300";
+const AFTER: &str = "mount.devfs=false devfs_ruleset=48300";
 
 #[test]
 fn every_driver_has_its_parameters() {

@@ -10,9 +10,7 @@
 //! is mounted by `nullfs`; a file is copied, since a nullfs of a file over a file
 //! stops the kernel (FreeBSD 13.2, two tries of two).
 //!
-//! What is told to tools: [`VECTORS`]. `mount -p`, `umount` and the mounts of devfs and
-//! tmpfs are recorded from FreeBSD 13.2; nullfs is recorded as `mount_nullfs`, which
-//! `mount -t nullfs` starts (mount(8)).
+//! What is told to tools: [`VECTORS`]. All of it is recorded from FreeBSD 13.2.
 
 use std::fmt;
 use std::io;
@@ -30,8 +28,8 @@ use crate::binds::{check_reserved, kind_of};
 /// The forms of all that is told to tools here; `{…}` is a place for a text.
 pub const VECTORS: &[&str] = &[
     "mount -p",
-    "mount -t nullfs -o ro {source} {target}",
-    "mount -t nullfs -o rw {source} {target}",
+    "mount_nullfs -o ro {source} {target}",
+    "mount_nullfs {source} {target}",
     "mount -t devfs -o ruleset={number} devfs {target}",
     "mount -t tmpfs -o size={bytes},mode={mode} tmpfs {target}",
     "umount {target}",
@@ -289,24 +287,23 @@ fn make(
 ) -> Result<(), MountsError> {
     let target = top.join(place.path.strip_prefix("/").unwrap_or(&place.path));
     let to = text(&target)?;
-    let words = match what {
+    let call = match what {
         FileSystem::Nullfs { source, read_only } => {
             let from = source.to_str().filter(|from| from.starts_with('/'));
             let from = from.ok_or_else(|| MountsError::Path { path: source.clone() })?;
-            let mode = if *read_only { "ro" } else { "rw" };
-            ["nullfs", "-o", mode, from, to].map(str::to_owned)
+            let options: &[&str] = if *read_only { &["-o", "ro"] } else { &[] };
+            Call::new(Tool::MountNullfs, options.iter().copied().chain([from, to]))
         }
         FileSystem::Devfs { ruleset } => {
             devfs::verify(tools, *ruleset)?;
             let option = format!("ruleset={ruleset}");
-            ["devfs", "-o", &option, "devfs", to].map(str::to_owned)
+            Call::new(Tool::Mount, ["-t", "devfs", "-o", &option, "devfs", to])
         }
         FileSystem::Tmpfs { size, mode } => {
             let option = format!("size={size},mode={mode:o}");
-            ["tmpfs", "-o", &option, "tmpfs", to].map(str::to_owned)
+            Call::new(Tool::Mount, ["-t", "tmpfs", "-o", &option, "tmpfs", to])
         }
     };
-    let call = Call::new(Tool::Mount, std::iter::once("-t".to_owned()).chain(words));
     let what = || Box::new(what.clone());
     tools.run(&call).map(drop).map_err(|source| MountsError::Mount { what: what(), target, source })
 }

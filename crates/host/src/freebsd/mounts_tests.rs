@@ -56,11 +56,11 @@ fn every_kind_has_its_words() {
     let data = rig.dir.path().join("data").display().to_string();
     let show = "100 hide\n200 path null unhide\n";
     let tools = Scripted::new()
-        .expect(&rig.mounts("mount -t nullfs -o ro /bin ROOT/bin"))
+        .expect(&rig.mounts("mount_nullfs -o ro /bin ROOT/bin"))
         .says("devfs rule -s 11 show", show)
         .expect(&rig.mounts("mount -t devfs -o ruleset=11 devfs ROOT/dev"))
         .expect(&rig.mounts("mount -t tmpfs -o size=1048576,mode=1777 tmpfs ROOT/tmp"))
-        .expect(&rig.mounts(&format!("mount -t nullfs -o rw {data} ROOT/srv/data")));
+        .expect(&rig.mounts(&format!("mount_nullfs {data} ROOT/srv/data")));
     let mounts = [
         nullfs("/bin", "/bin"),
         of(FileSystem::Devfs { ruleset: Ruleset::Given(11) }, "/dev"),
@@ -80,9 +80,9 @@ fn links_of_the_container_lead_nowhere_else() {
     symlink("../../../../real/./deep/..", rig.root.join("a/up")).expect("a link");
     symlink("/../../..", rig.root.join("top")).expect("a link");
     let tools = Scripted::new()
-        .expect(&rig.mounts("mount -t nullfs -o ro /bin ROOT/real/deep"))
-        .expect(&rig.mounts("mount -t nullfs -o ro /lib ROOT/real/new"))
-        .expect(&rig.mounts("mount -t nullfs -o ro /sbin ROOT/a/x"));
+        .expect(&rig.mounts("mount_nullfs -o ro /bin ROOT/real/deep"))
+        .expect(&rig.mounts("mount_nullfs -o ro /lib ROOT/real/new"))
+        .expect(&rig.mounts("mount_nullfs -o ro /sbin ROOT/a/x"));
     let mounts = [
         nullfs("/bin", "/absolute/deep"),
         nullfs("/lib", "/a/up/new"),
@@ -123,7 +123,7 @@ fn a_place_of_the_engine_is_reached_by_no_link() {
         "nothing can be mounted at '/dev/x' in a container"
     );
     let tools =
-        Scripted::new().expect(&rig.mounts(&format!("mount -t nullfs -o ro {source} ROOT/data")));
+        Scripted::new().expect(&rig.mounts(&format!("mount_nullfs -o ro {source} ROOT/data")));
     prepare(&tools, &rig.root, &[], &[rig.bind("d", "/data", true)]).expect("mounted");
 }
 
@@ -242,7 +242,7 @@ fn paths_that_could_not_be_found_again_are_refused() {
         assert!(err.expect_err(bad).to_string().contains("cannot be found again"), "{bad:?}");
     }
     // Sources may have them.
-    let tools = Scripted::new().expect(&rig.mounts("mount -t nullfs -o ro '/a b' ROOT/x"));
+    let tools = Scripted::new().expect(&rig.mounts("mount_nullfs -o ro '/a b' ROOT/x"));
     prepare(&tools, &rig.root, &[nullfs("/a b", "/x")], &[]).expect("mounted");
 }
 
@@ -250,7 +250,7 @@ fn paths_that_could_not_be_found_again_are_refused() {
 fn a_refused_mount_is_named_with_what_was_said() {
     let rig = Rig::new();
     let words = "mount_nullfs: /nosuch: No such file or directory\n";
-    let call = rig.mounts("mount -t nullfs -o ro /nosuch ROOT/x");
+    let call = rig.mounts("mount_nullfs -o ro /nosuch ROOT/x");
     let tools = Scripted::new().refuses(&call, words);
     let err = prepare(&tools, &rig.root, &[nullfs("/nosuch", "/x")], &[]).expect_err("refused");
     assert_eq!(err.to_string(), rig.mounts("cannot mount /nosuch at ROOT/x"));

@@ -57,6 +57,8 @@ tools! {
     Kldstat = "/sbin/kldstat",
     /// Mounts.
     Mount = "/sbin/mount",
+    /// Shows a directory at a second place.
+    MountNullfs = "/sbin/mount_nullfs",
     /// Neighbours of IPv6.
     Ndp = "/usr/sbin/ndp",
     /// Routes and counters.

@@ -261,3 +261,7 @@ impl<'a> Walk<'a> {
         Ok(Place { parent, file: None, path })
     }
 }
+
+#[cfg(test)]
+#[path = "within_tests.rs"]
+mod tests;
