@@ -147,7 +147,8 @@ pub fn listen(dir: &Path) -> io::Result<UnixListener> {
 }
 
 /// The socket's path by way of an open directory: a socket address holds 108
-/// bytes, run directories may be deeper.
+/// bytes, run directories may be deeper. Elsewhere the path has to fit (FreeBSD:
+/// 104 bytes), or connecting and listening fail with that.
 fn short_path(dir: &Path) -> io::Result<(Option<File>, PathBuf)> {
     if cfg!(target_os = "linux") {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;

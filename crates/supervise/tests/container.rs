@@ -544,6 +544,25 @@ container_test! {
 }
 
 container_test! {
+    fn a_jail_is_refused_on_this_system() {
+        let mut world = World::spawned();
+        let jail = Some(Box::default());
+        let setup = kleene_supervise::proto::Setup { jail, ..world.setup() };
+        world.control.send(&ToSupervisor::Setup(setup));
+        let message = world.control.wait(|message| match message {
+            FromSupervisor::SetupFailed { step, message, .. } => Some(format!("{step}: {message}")),
+            _ => None,
+        });
+        assert_eq!(message, "make a jail: this system has none");
+        world.control.send(&ToSupervisor::Setup(world.setup()));
+        assert!(matches!(world.control.next(), Got::Message(FromSupervisor::Ready { .. })));
+        world.control.send(&ToSupervisor::Kill {});
+        world.control.ended();
+        world.assert_gone();
+    }
+}
+
+container_test! {
     fn nonsense_is_answered_and_survived() {
         use std::io::Write as _;
         let mut world = World::running();

@@ -100,7 +100,7 @@ fn what_newer_versions_add_is_tolerated() {
     assert_eq!(event, FromSupervisor::Unknown);
 }
 
-fn setup(jail: Option<JailSetup>) -> Setup {
+fn setup(jail: Option<Box<JailSetup>>) -> Setup {
     Setup {
         container: "c1".into(),
         netns: NetworkNamespace::Host,
@@ -134,7 +134,7 @@ struct SetupBeforeJails {
 #[test]
 fn a_setup_goes_from_before_jails_to_after_and_back() {
     let params = vec!["name=c1".to_owned(), "path=/root".to_owned(), "vnet".to_owned()];
-    for new in [setup(None), setup(Some(JailSetup { params }))] {
+    for new in [setup(None), setup(Some(Box::new(JailSetup { params, ..JailSetup::default() })))] {
         let text = serde_json::to_vec(&new).unwrap();
         assert_eq!(serde_json::from_slice::<Setup>(&text).unwrap(), new);
         // An older supervisor understands a newer daemon, ...

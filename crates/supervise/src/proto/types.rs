@@ -110,22 +110,30 @@ pub struct Setup {
     /// namespace, bundle, runtime and cgroup are not looked at. A supervisor of
     /// before this field skips it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jail: Option<JailSetup>,
+    pub jail: Option<Box<JailSetup>>,
 }
 
 /// What a jail is made of: `jail -c PARAMS persist`.
 ///
-/// Its name is the container's id. jail(8) runs `exec.prestart`,
-/// `exec.created` and `exec.start` while it makes the jail, before the network
-/// stands, and what they leave running counts as the container's. `exec.stop`
-/// and its kin do nothing: jail(8) forgets them, as it always did (FreeBSD
-/// 13.2). The mounts of `mount.devfs` and `mount` stay: they are removed by
+/// Its name is the container's id. What jail(8) runs while it makes the jail
+/// runs before the network stands, so that `exec.start` belongs into `start`;
+/// and jail(8) forgets `exec.stop` (FreeBSD 13.2), so that it belongs into
+/// `stop`. The mounts of `mount.devfs` and `mount` stay: they are removed by
 /// whoever asked for them, after the jail.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JailSetup {
     /// Its parameters, `name=ID` and `path=DIR` among them, without `persist`
     /// and without `command`.
     pub params: Vec<String>,
+    /// Run in the jail at the launch, by its root and its `/bin/sh`, one after
+    /// the other. The launch fails with one that fails; what they leave in the
+    /// background counts as the container's.
+    #[serde(default)]
+    pub start: Vec<String>,
+    /// Run likewise at a stop, before its signal is sent and within its grace.
+    /// They may fail.
+    #[serde(default)]
+    pub stop: Vec<String>,
 }
 
 /// A terminal's size.

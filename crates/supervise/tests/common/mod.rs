@@ -3,7 +3,7 @@
 //! Everything it makes is in one temporary directory, one cgroup with a name
 //! of its own, and namespaces of the supervisor: all of it goes with `Drop`.
 
-mod wait;
+pub(crate) mod wait;
 
 use std::{
     fs,

@@ -216,7 +216,7 @@ impl Supervisor {
         }
         let at = Instant::now() + Duration::from_millis(grace_ms.min(u64::from(u32::MAX)));
         self.stop_at = Some(self.stop_at.map_or(at, |before| before.min(at)));
-        if let Err(error) = self.world.signal(self.first_alive(), signal) {
+        if let Err(error) = self.world.stop(self.first_alive(), signal) {
             note(&format!("cannot send the stop signal: {error}"));
         }
     }

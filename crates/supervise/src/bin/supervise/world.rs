@@ -23,7 +23,6 @@ pub(crate) enum News {
     /// container on the host, 0 where none does.
     Launched { pid: i32 },
     /// They never can be.
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "a jail stands by itself"))]
     LaunchFailed { step: String, message: String },
     /// A command runs; with the master of its terminal, if it has one.
     Started { key: u32, pid: i32, terminal: Option<OwnedFd> },
@@ -63,6 +62,11 @@ pub(crate) trait World {
     /// Sends a signal to a command's first process, or (`None`) to every
     /// process of the container.
     fn signal(&mut self, key: Option<u32>, signo: i32) -> io::Result<()>;
+
+    /// Asks the container to end, by a signal as [`World::signal`] sends it.
+    fn stop(&mut self, key: Option<u32>, signo: i32) -> io::Result<()> {
+        self.signal(key, signo)
+    }
 
     /// Kills every process: [`News::Empty`] follows.
     fn kill(&mut self);

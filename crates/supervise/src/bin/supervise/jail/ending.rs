@@ -10,21 +10,13 @@
 //! 3. It is removed, and is gone when jls(8) does not know it any more. A dying
 //!    jail is such a one.
 
-use std::time::Duration;
-
-use super::{Jail, Stage, Task, tools::Answer};
+use super::{Jail, Stage, task::Task, tools::Answer};
 use crate::{supervisor::note, world::News};
-
-/// How long a jail may take to list its interfaces.
-pub(super) const LIST_LIMIT: Duration = Duration::from_secs(2);
-
-/// How long jail(8) may take, which waits ten seconds where something has
-/// started anew.
-pub(super) const REMOVE_LIMIT: Duration = Duration::from_secs(30);
 
 impl Jail {
     /// Removes what there is of the jail; no other task goes on.
     pub(super) fn remove(&mut self) {
+        self.break_off();
         self.tasks.clear();
         self.look_at = None;
         self.commands.clear();
@@ -33,6 +25,14 @@ impl Jail {
             self.tasks.push_back(Task::ListCables);
         }
         self.tasks.extend([Task::KillRest, Task::Remove, Task::Confirm]);
+    }
+
+    /// Nothing is waited for any more that the container does.
+    pub(super) fn break_off(&mut self) {
+        self.tasks.retain(|task| !matches!(task, Task::Launch(_) | Task::Stop(_)));
+        if let Some((Task::Launch(_) | Task::Stop(_), running)) = &mut self.tool {
+            running.kill();
+        }
     }
 
     pub(super) fn ending_goes_on(&mut self, task: &Task, answer: &Answer) {

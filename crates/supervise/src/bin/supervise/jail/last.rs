@@ -13,7 +13,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Jail, Stage, Task, tools::Answer};
+use super::{Jail, Stage, task::Task, tools::Answer};
 use crate::{supervisor::note, world::News};
 
 /// How often it is looked whether what is not ours has ended.
@@ -22,6 +22,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 impl Jail {
     /// What the ends of processes mean, while no tool of ours is one of them.
     pub(super) fn settle(&mut self) {
+        if !self.commands.is_empty() && !self.killed {
+            self.release(false);
+        }
         if self.stage != Stage::Standing || self.tool.is_some() || !self.tasks.is_empty() {
             return;
         }
@@ -53,7 +56,7 @@ impl Jail {
         if self.stage != Stage::Standing || self.recount {
             return;
         }
-        if !answer.is_whole() {
+        if answer.out.is_empty() && !answer.err.contains("Invalid jail id") {
             note(&format!("cannot count the processes of {}: {}", self.name, answer.story()));
         }
         // Below the heading; what has ended already may wait for its parent.

@@ -11,6 +11,7 @@ mod ending;
 mod last;
 mod root;
 mod start;
+mod task;
 mod tools;
 
 use std::{
@@ -18,10 +19,10 @@ use std::{
     io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use kleene_supervise::proto::{ExecSpec, RootFs, Setup, SetupFailure};
+use kleene_supervise::proto::{ExecSpec, JailSetup, RootFs, Setup, SetupFailure};
 use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
@@ -31,19 +32,14 @@ use rustix::{
 pub(crate) use self::tools::Tools;
 use self::{
     command::Refusal,
-    tools::{Answer, Call, Running},
+    task::Task,
+    tools::{Answer, Running},
 };
 use crate::{
+    supervisor::note,
     sys,
     world::{CommandEnds, News, Source, World},
 };
-
-/// How long jail(8) may take to make a jail: its commands of `exec.start` run
-/// meanwhile.
-const CREATE_LIMIT: Duration = Duration::from_secs(60);
-
-/// How long a tool may take that only asks or signals.
-const ASK_LIMIT: Duration = Duration::from_secs(10);
 
 const CHILDREN: Source = 0;
 
@@ -61,27 +57,6 @@ enum Stage {
     Ending,
 }
 
-/// What a tool is started for.
-#[derive(Debug, PartialEq, Eq)]
-enum Task {
-    Create(Vec<String>),
-    /// Which processes are in the jail.
-    Count,
-    /// A signal to every process.
-    Signal(i32),
-    /// The end of every process.
-    Kill,
-    /// Which interfaces the jail has.
-    ListCables,
-    /// Takes one of them out.
-    TakeOut(String),
-    /// The end of what is left.
-    KillRest,
-    Remove,
-    /// Whether it is gone.
-    Confirm,
-}
-
 /// A command's first process, which is our child.
 struct Child {
     key: u32,
@@ -97,6 +72,8 @@ pub(crate) struct Jail {
     name: String,
     /// The jail's root directory.
     root: Option<OwnedFd>,
+    /// What it is made of.
+    made_of: JailSetup,
     /// Whether it has a network stack of its own.
     vnet: bool,
     /// The interfaces that it was made with.
@@ -132,6 +109,7 @@ impl Jail {
             stage: Stage::Before,
             name: String::new(),
             root: None,
+            made_of: JailSetup::default(),
             vnet: false,
             cables: Vec::new(),
             tool: None,
@@ -174,35 +152,19 @@ impl Jail {
         self.vnet = jail.params.iter().any(|param| param == "vnet" || param == "vnet=new");
         let cables = jail.params.iter().filter_map(|param| param.strip_prefix("vnet.interface="));
         self.cables = cables.flat_map(|list| list.split(',')).map(str::to_owned).collect();
+        self.made_of.clone_from(jail);
         Ok(jail.params.clone())
-    }
-
-    fn call(&self, task: &Task) -> Call {
-        let (tools, name) = (&self.tools, self.name.as_str());
-        let ask = |program: &Path, args: &[&str]| Call::new(program, args, ASK_LIMIT);
-        match task {
-            Task::Create(params) => {
-                let words = ["-c"].into_iter().chain(params.iter().map(String::as_str));
-                let words: Vec<&str> = words.chain(["persist"]).collect();
-                Call::new(&tools.jail, &words, CREATE_LIMIT)
-            }
-            Task::Count => ask(&tools.ps, &["-x", "-o", "stat", "-J", name]),
-            Task::Signal(signo) => ask(&tools.pkill, &[&format!("-{signo}"), "-j", name, "."]),
-            Task::Kill | Task::KillRest => ask(&tools.pkill, &["-KILL", "-j", name, "."]),
-            Task::ListCables => {
-                let words = [name, "/sbin/ifconfig", "-l"];
-                Call::new(&tools.jexec, &words, ending::LIST_LIMIT).untrusted()
-            }
-            Task::TakeOut(cable) => ask(&tools.ifconfig, &[cable, "-vnet", name]),
-            Task::Remove => Call::new(&tools.jail, &["-r", name], ending::REMOVE_LIMIT),
-            Task::Confirm => ask(&tools.jls, &["-j", name, "jid"]),
-        }
     }
 
     /// Starts what is to be done next, when nothing is at work.
     fn next(&mut self) {
         while self.tool.is_none() {
             let Some(task) = self.tasks.pop_front() else { return };
+            if let Task::Signal(Some(key), signo) = task {
+                // It is not there any more if its end came first.
+                let _ = self.signal_one(key, signo);
+                continue;
+            }
             match self.call(&task).start() {
                 Ok(running) => {
                     self.alone = false;
@@ -252,7 +214,11 @@ impl Jail {
             Task::Create(_) => self.created(answer),
             Task::Count => self.counted(answer),
             Task::Kill => self.killed = true,
-            Task::Signal(_) => {}
+            Task::Launch(_) => self.launch_goes_on(answer),
+            Task::Stop(_) if !answer.is_well() => {
+                note(&format!("a command of the stop failed: {}", answer.story()));
+            }
+            Task::Stop(_) | Task::Signal(..) => {}
             Task::ListCables | Task::TakeOut(_) | Task::KillRest => {
                 self.ending_goes_on(task, answer);
             }
@@ -275,6 +241,32 @@ impl Jail {
         }
         self.stage = Stage::Undoing(answer.story());
         self.remove();
+    }
+
+    fn launch_goes_on(&mut self, answer: &Answer) {
+        if self.stage != Stage::Standing {
+            return;
+        }
+        if !answer.is_well() {
+            self.tasks.clear();
+            let step = "run what belongs to the launch".to_owned();
+            return self.news.push(News::LaunchFailed { step, message: answer.story() });
+        }
+        self.launch_is_over();
+    }
+
+    fn launch_is_over(&mut self) {
+        if self.tasks.is_empty() {
+            self.news.push(News::Launched { pid: 0 });
+        }
+    }
+
+    fn signal_one(&self, key: u32, signo: i32) -> io::Result<()> {
+        match self.commands.iter().find(|child| child.key == key) {
+            Some(child) => sys::kill(child.pid, signo),
+            // It has ended, which is about to be told.
+            None => Ok(()),
+        }
     }
 
     /// There is no jail, or none of ours.
@@ -307,9 +299,10 @@ impl World for Jail {
         }
     }
 
-    /// The jail stands since its set-up: there is nothing to start.
     fn launch(&mut self) {
-        self.news.push(News::Launched { pid: 0 });
+        self.tasks.extend(self.made_of.start.iter().cloned().map(Task::Launch));
+        self.launch_is_over();
+        self.next();
     }
 
     fn takes_commands(&self) -> bool {
@@ -336,19 +329,28 @@ impl World for Jail {
             return Err(io::ErrorKind::NotConnected.into());
         }
         let Some(key) = key else {
-            self.tasks.push_back(Task::Signal(signo));
+            self.tasks.push_back(Task::Signal(None, signo));
             self.next();
             return Ok(());
         };
-        match self.commands.iter().find(|child| child.key == key) {
-            Some(child) => sys::kill(child.pid, signo),
-            // It has ended, which is about to be told.
-            None => Ok(()),
+        self.signal_one(key, signo)
+    }
+
+    fn stop(&mut self, key: Option<u32>, signo: i32) -> io::Result<()> {
+        // A second stop does not run what the first one runs.
+        let stop = std::mem::take(&mut self.made_of.stop);
+        if stop.is_empty() {
+            return self.signal(key, signo);
         }
+        self.tasks.extend(stop.into_iter().map(Task::Stop));
+        self.tasks.push_back(Task::Signal(key, signo));
+        self.next();
+        Ok(())
     }
 
     fn kill(&mut self) {
         if self.stage == Stage::Standing {
+            self.break_off();
             self.tasks.push_front(Task::Kill);
             self.reap();
         }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{MemfdFlags, OFlags},
+    fs::{MemfdFlags, OFlags, SealFlags},
     pipe::PipeFlags,
     process::Pid,
 };
@@ -22,7 +22,7 @@ use crate::sys;
 /// What of a tool's words is read, in bytes.
 const MAX_WORDS: u64 = 64 << 10;
 
-/// The path that jail(8) and the commands of `exec.prestart` get.
+/// The path that jail(8) and the commands it starts get.
 const PATH: &str = "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin";
 
 /// Where the tools are.
@@ -93,8 +93,8 @@ impl Call {
     }
 
     /// Starts it. Its words go to memory files, not pipes: what it leaves
-    /// running in the background inherits them, and may write more than a
-    /// pipe holds.
+    /// running in the background inherits them, and is neither held up nor
+    /// ended by what it writes.
     pub(super) fn start(&self) -> Result<Running, Answer> {
         let failed = |error: io::Error| Answer {
             name: self.name(),
@@ -106,15 +106,15 @@ impl Call {
     }
 
     fn try_start(&self) -> io::Result<Running> {
-        let err = File::from(rustix::fs::memfd_create("tool-errors", MemfdFlags::CLOEXEC)?);
+        let err = paper("tool-errors")?;
         let (out, theirs) = if self.untrusted {
             let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
             let flags = rustix::fs::fcntl_getfl(&ours)?;
             rustix::fs::fcntl_setfl(&ours, flags | OFlags::NONBLOCK)?;
             (Out::Pipe(ours), theirs)
         } else {
-            let memory = rustix::fs::memfd_create("tool-output", MemfdFlags::CLOEXEC)?;
-            (Out::Memory(File::from(memory.try_clone()?)), memory)
+            let memory = paper("tool-output")?;
+            (Out::Memory(memory.try_clone()?), OwnedFd::from(memory))
         };
         let stderr = if self.untrusted { Stdio::null() } else { Stdio::from(err.try_clone()?) };
         let mut command = Command::new(&self.program);
@@ -122,6 +122,7 @@ impl Call {
             .args(&self.args)
             .env_clear()
             .env("PATH", PATH)
+            .envs([("HOME", "/"), ("USER", "root"), ("SHELL", "/bin/sh")])
             .stdin(Stdio::null())
             .stdout(Stdio::from(theirs))
             .stderr(stderr);
@@ -135,6 +136,16 @@ impl Call {
             deadline: Some(Instant::now() + self.limit),
         })
     }
+}
+
+/// A memory file of a fixed size: the memory is ours, and who writes to it may
+/// never end.
+fn paper(name: &str) -> io::Result<File> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let file = File::from(rustix::fs::memfd_create(name, flags)?);
+    file.set_len(MAX_WORDS)?;
+    rustix::fs::fcntl_add_seals(&file, SealFlags::GROW | SealFlags::SHRINK)?;
+    Ok(file)
 }
 
 /// A child's number. It is waited for with all others.
@@ -178,8 +189,11 @@ impl Running {
 
 fn words(file: &mut File) -> String {
     let mut text = Vec::new();
-    if file.rewind().is_ok() {
-        let _ = file.take(MAX_WORDS).read_to_end(&mut text);
+    // The position is shared with who wrote: so much there is.
+    if let Ok(written) = file.stream_position()
+        && file.rewind().is_ok()
+    {
+        let _ = file.take(written).read_to_end(&mut text);
     }
     String::from_utf8_lossy(&text).trim().to_owned()
 }
@@ -231,5 +245,51 @@ impl Answer {
         let said = [self.out.as_str(), self.err.as_str()];
         let said: Vec<&str> = said.into_iter().filter(|text| !text.is_empty()).collect();
         if said.is_empty() { end } else { format!("{end}: {}", said.join("\n")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::WaitOptions;
+
+    use super::*;
+
+    fn answer(call: &Call) -> Answer {
+        let running = call.start().unwrap_or_else(|answer| panic!("{}", answer.story()));
+        let (_, status) =
+            rustix::process::waitpid(Some(running.pid), WaitOptions::empty()).unwrap().unwrap();
+        running.answer(status.exit_status().unwrap())
+    }
+
+    fn sh(script: &str) -> Call {
+        Call::new(Path::new("/bin/sh"), &["-c", script], Duration::from_secs(60))
+    }
+
+    #[test]
+    fn words_and_status_are_kept() {
+        let kept = answer(&sh("echo out; echo err >&2; echo more; exit 3"));
+        assert_eq!((kept.out.as_str(), kept.err.as_str()), ("out\nmore", "err"));
+        assert_eq!(kept.story(), "sh -c ended with status 3: out\nmore\nerr");
+        assert!(!kept.is_well() && answer(&sh("exit 0")).is_well());
+    }
+
+    #[test]
+    fn what_is_kept_has_a_limit() {
+        let loud = "head -c 200000 /dev/zero | tr '\\0' x; echo end >&2; exit 0";
+        let kept = answer(&sh(loud));
+        assert!(kept.is_well());
+        assert_eq!(kept.out.len() as u64, MAX_WORDS);
+        assert!(kept.err.ends_with("end"), "{}", kept.err);
+        // What comes from inside a jail waits in a pipe until its deadline.
+        let small = answer(&sh("echo lo0 epair3b").untrusted());
+        assert_eq!(small.out, "lo0 epair3b");
+    }
+
+    #[test]
+    fn a_tool_that_is_not_there_is_named() {
+        let call = Call::new(Path::new("/no/such/jls"), &["-j", "x"], Duration::from_secs(1));
+        let Err(answer) = call.start() else { panic!("it was started") };
+        assert!(answer.story().starts_with("cannot start jls -j: No such file"));
+        assert!(!answer.is_whole());
     }
 }
