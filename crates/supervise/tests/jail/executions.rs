@@ -138,6 +138,27 @@ fn what_others_run_in_the_jail_keeps_the_container() {
 }
 
 #[test]
+fn a_count_that_a_command_has_overtaken_is_not_believed() {
+    let mut world = JailWorld::running();
+    let hold = world.dir.join("state/hold");
+    fs::write(&hold, "").unwrap();
+    world.sh("one", "exit 1");
+    let counts = |world: &JailWorld| world.calls().iter().filter(|c| c.starts_with("ps")).count();
+    until("the count", || counts(&world) == 1);
+    // The count is done, but not told; nothing was there.
+    world.sh("two", "sleep 1000 & exit 2");
+    until("what the second leaves", || {
+        world.calls().iter().any(|call| call.contains("exit 2")) && world.processes() == 1
+    });
+    fs::remove_file(&hold).unwrap();
+    assert_eq!(world.control.exit_of("one"), (1, false));
+    assert_eq!(world.control.exit_of("two"), (2, false));
+    world.control.send(&ToSupervisor::Kill {});
+    world.control.ended();
+    world.assert_gone();
+}
+
+#[test]
 fn a_terminal_has_a_size_and_is_the_commands_own() {
     let mut world = JailWorld::running();
     let mut attached = world.attach("t");

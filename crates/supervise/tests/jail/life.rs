@@ -348,7 +348,7 @@ fn a_jail_that_is_being_made_goes_as_soon_as_it_stands() {
 fn commands_of_the_launch_come_first_and_count() {
     let mut world = JailWorld::spawned();
     let made = world.dir.join("made");
-    let first = format!("echo $HOME $USER >{}", made.display());
+    let first = format!("echo $HOME $USER$SECRET >{}", made.display());
     let setup = world.setup_that_runs(&[&first, "sleep 1000 & exit 0"], &[]);
     world.control.send(&ToSupervisor::Setup(setup));
     world.launch();
@@ -420,4 +420,27 @@ fn a_stop_whose_commands_do_not_end_has_its_grace() {
     world.control.ended();
     world.assert_gone_but_noted();
     assert!(world.stderr().contains("did not end in time"), "{}", world.stderr());
+}
+
+#[test]
+fn an_end_is_told_although_a_stop_is_at_work() {
+    let mut world = JailWorld::spawned();
+    let go = world.dir.join("go");
+    let stop = format!("until [ -e {} ]; do sleep 0.01; done", go.display());
+    let setup = world.setup_that_runs(&[], &[&stop]);
+    world.control.send(&ToSupervisor::Setup(setup));
+    world.launch();
+    for id in ["first", "second"] {
+        world.sh(id, "exec sleep 1000");
+        world.control.started(id);
+    }
+    world.control.send(&ToSupervisor::Stop { signal: 15, grace_ms: 60_000 });
+    until("the stop", || world.calls().iter().any(|call| call.contains("until")));
+    let exec = Some("second".to_owned());
+    world.control.send(&ToSupervisor::Signal { exec, signo: 9, all: false });
+    assert_eq!(world.control.exit_of("second"), (137, false));
+    fs::write(&go, "").unwrap();
+    assert_eq!(world.control.exit_of("first"), (143, true));
+    world.control.ended();
+    world.assert_gone();
 }

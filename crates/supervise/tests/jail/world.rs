@@ -72,6 +72,7 @@ impl JailWorld {
             .arg("--tools")
             .arg(dir.join("tools"))
             .env_clear()
+            .env("SECRET", "1")
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .stderr(fs::File::create(dir.join("stderr")).unwrap())
