@@ -48,7 +48,7 @@ pub enum ToSupervisor {
         /// The oldest version it still speaks.
         min_version: u32,
     },
-    /// Makes the container's namespaces and root file system.
+    /// Makes the container's namespaces and root file system, or its jail.
     Setup(Setup),
     /// The network stands: start the container.
     Launch {},
@@ -112,7 +112,8 @@ pub enum FromSupervisor {
     /// Answer to `Hello`; the network namespace comes along as a descriptor
     /// when `netns` says so.
     State(State),
-    /// The namespaces stand; with a descriptor when `netns` says so.
+    /// The namespaces, or the jail, stand; with a descriptor when `netns` says
+    /// so.
     Ready {
         /// Whether a network namespace's descriptor comes with this message.
         netns: bool,
@@ -126,9 +127,9 @@ pub enum FromSupervisor {
         /// Why.
         message: String,
     },
-    /// The holder runs.
+    /// The holder runs, or the jail is ready for commands.
     Launched {
-        /// Its number on the host.
+        /// The holder's number on the host; 0 for a jail, which has none.
         pid: i32,
     },
     /// The container did not start; everything is undone, and `Ended` follows.

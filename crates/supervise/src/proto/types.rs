@@ -159,7 +159,9 @@ pub struct ExecSpec {
     /// Working directory; empty: `/`.
     #[serde(default)]
     pub cwd: String,
-    /// `""` (root), a name or uid, optionally `:` and a group's name or gid.
+    /// `""` (root), a name or uid, optionally `:` and a group's name or gid. In
+    /// a jail the number is one with a name, and the groups are the user's own:
+    /// jexec(8) takes no others.
     #[serde(default)]
     pub user: String,
     /// Run on a terminal of this size.
@@ -178,11 +180,11 @@ open_enum! {
     pub enum Phase {
         /// Nothing asked of it yet.
         New,
-        /// Namespaces and root file system stand.
+        /// Namespaces and root file system, or the jail, stand.
         Ready,
-        /// The OCI runtime is at work.
+        /// The OCI runtime, or a command of the launch, is at work.
         Launching,
-        /// The holder runs.
+        /// The holder runs, or the jail takes commands.
         Running,
         /// The container has ended; traces are being removed.
         Ending,
@@ -272,7 +274,7 @@ pub struct State {
     pub min_version: u32,
     /// The container's id; empty before `Setup`.
     pub container: String,
-    /// The holder's number on the host.
+    /// The holder's number on the host; a jail has none.
     pub pid: Option<i32>,
     /// Whether a network namespace's descriptor comes with this message.
     pub netns: bool,

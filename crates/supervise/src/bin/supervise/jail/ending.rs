@@ -5,6 +5,8 @@
 //!    may have been first, with any of them. Which there are the jail is asked
 //!    (`jexec NAME ifconfig -l`), since cables are plugged into running jails
 //!    too; one whose image has no such program loses those it was made with.
+//!    One that was renamed inside is left where it is: destroying the host's
+//!    end ends both.
 //! 2. Its processes are killed: alone, jail(8) waits ten seconds for those that
 //!    ignore SIGTERM.
 //! 3. It is removed, and is gone when jls(8) does not know it any more. A dying

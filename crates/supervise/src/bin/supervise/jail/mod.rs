@@ -43,6 +43,10 @@ use crate::{
 
 const CHILDREN: Source = 0;
 
+/// A container whose orphans end faster than they are taken away does not keep
+/// us from everything else.
+const BATCH: usize = 256;
+
 #[derive(Debug, PartialEq, Eq)]
 enum Stage {
     /// There is no jail.
@@ -86,6 +90,8 @@ pub(crate) struct Jail {
     asked: bool,
     /// Whether there is no child of ours at all.
     alone: bool,
+    /// Whether more of them may have ended than were heard of.
+    more: bool,
     /// Whether a command was asked for since the processes were counted last.
     recount: bool,
     /// Whether every process was killed.
@@ -117,6 +123,7 @@ impl Jail {
             commands: Vec::new(),
             asked: false,
             alone: true,
+            more: false,
             recount: false,
             killed: false,
             held: Vec::new(),
@@ -177,16 +184,13 @@ impl Jail {
 
     /// Hears of every child that has ended.
     fn reap(&mut self) {
-        loop {
+        (self.alone, self.more) = (false, true);
+        for _ in 0..BATCH {
             match wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) => self.ended(pid, code(status)),
                 Err(Errno::INTR) => {}
-                Ok(None) => {
-                    self.alone = false;
-                    break;
-                }
-                Err(_) => {
-                    self.alone = true;
+                none => {
+                    (self.alone, self.more) = (none.is_err(), false);
                     break;
                 }
             }
@@ -386,9 +390,10 @@ impl World for Jail {
         self.reap();
     }
 
-    fn deadline(&self, _now: Instant) -> Option<Instant> {
+    fn deadline(&self, now: Instant) -> Option<Instant> {
         let tool = self.tool.as_ref().and_then(|(_, running)| running.deadline);
-        tool.into_iter().chain(self.look_at).min()
+        let more = self.more.then_some(now);
+        [tool, self.look_at, more].into_iter().flatten().min()
     }
 
     fn on_time(&mut self, now: Instant) {
@@ -397,8 +402,8 @@ impl World for Jail {
         {
             running.kill();
         }
-        if self.look_at.is_some_and(|at| at <= now) {
-            self.look_at = None;
+        let look = self.look_at.take_if(|at| *at <= now).is_some();
+        if look || self.more {
             self.reap();
         }
     }
