@@ -72,13 +72,14 @@ struct File {
     instance: Option<String>,
     socket_group: Option<String>,
     log_format: Option<String>,
+    log_file: Option<PathBuf>,
     subnet_pools: Option<Vec<String>>,
     metrics_socket: Option<String>,
     log_drops: Option<bool>,
 }
 
 /// What flags and environment say; every key of the file has one of each.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Overrides {
     /// Configuration file
     #[arg(long, value_name = "FILE", env = "KLEENED_CONFIG")]
@@ -103,6 +104,9 @@ pub(crate) struct Overrides {
     /// text or json
     #[arg(long, value_name = "FORMAT", env = "KLEENED_LOG_FORMAT")]
     pub(crate) log_format: Option<String>,
+    /// File of log lines, instead of standard error; opened again at SIGHUP
+    #[arg(long, value_name = "FILE", env = "KLEENED_LOG_FILE")]
+    pub(crate) log_file: Option<PathBuf>,
     /// Name of this daemon in owner marks; derived from the root if absent
     #[arg(long, value_name = "NAME", env = "KLEENED_INSTANCE")]
     pub(crate) instance: Option<String>,
@@ -148,10 +152,14 @@ pub(crate) enum LogFormat {
 pub(crate) struct Config {
     /// Directory of everything that Kleene keeps.
     pub(crate) root: PathBuf,
+    /// The ZFS dataset that the root is, where the configuration named one.
+    pub(crate) dataset: Option<String>,
     /// Where the API is served.
     pub(crate) addresses: Vec<Address>,
     /// The least severe level that is logged; `None`: nothing is.
     pub(crate) log_level: Option<tracing::Level>,
+    /// Where log lines go; `None`: to standard error.
+    pub(crate) log_file: Option<PathBuf>,
     /// How log lines look.
     pub(crate) log_format: LogFormat,
     /// This daemon's name in owner marks.
@@ -192,15 +200,14 @@ impl Config {
             instance,
             socket_group,
             log_format,
+            log_file,
             subnet_pools,
             metrics_socket,
             log_drops,
         } = file;
         let root = flags.kleene_root.or(kleene_root).unwrap_or_else(|| HERE.root.into());
-        if !root.is_absolute() {
-            let why = format!("must be an absolute path, not '{}'", root.display());
-            return Err(ConfigError::Value { key: "kleene_root", why });
-        }
+        let (root, dataset) = root_named(root, HERE.datasets)
+            .map_err(|why| ConfigError::Value { key: "kleene_root", why })?;
         let addresses = if flags.api_listening_sockets.is_empty() {
             let default =
                 || vec![SocketEntry { address: HERE.api.into(), ..SocketEntry::default() }];
@@ -225,6 +232,7 @@ impl Config {
         Ok(Self {
             addresses,
             log_level: logging.then_some(level),
+            log_file: flags.log_file.or(log_file),
             log_format: format_named(format.as_deref().unwrap_or("text"))?,
             instance: instance.map_err(|refusal| ConfigError::Value {
                 key: "instance",
@@ -235,6 +243,7 @@ impl Config {
             metrics: metrics(flags.metrics_socket.or(metrics_socket))?,
             log_drops: flags.log_drops.or(log_drops).unwrap_or(false),
             root,
+            dataset,
         })
     }
 
@@ -335,6 +344,27 @@ fn pools(flags: Vec<String>, file: Option<Vec<String>>) -> Result<Pools, ConfigE
     pools.map(Pools::new).map_err(refuse)
 }
 
+/// The root, and the dataset that it is: as in 0.1.1, what is no absolute path is the
+/// name of a dataset, which is mounted at `/` and its name.
+fn root_named(root: PathBuf, datasets: bool) -> Result<(PathBuf, Option<String>), String> {
+    if root.is_absolute() {
+        return Ok((root, None));
+    }
+    let text = root.to_str().unwrap_or_default();
+    if !datasets {
+        return Err(format!("must be an absolute path, not '{}'", root.display()));
+    }
+    // The characters of zfs(8), "ZFS File System Hierarchy", without the blank.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-:.".contains(&byte);
+    let part = |part: &str| part.bytes().all(plain) && !matches!(part, "" | "." | "..");
+    let first = text.as_bytes().first().is_some_and(u8::is_ascii_alphabetic);
+    if !first || !text.split('/').all(part) {
+        let root = root.display();
+        return Err(format!("must be an absolute path or the name of a dataset, not '{root}'"));
+    }
+    Ok((Path::new("/").join(text), Some(text.to_owned())))
+}
+
 /// The levels of 0.1.1 as ours.
 fn level_named(name: &str) -> Result<tracing::Level, ConfigError> {
     match name {
@@ -399,7 +429,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (yaml, part) in [
-            ("kleene_root: zroot/kleene\n", "'kleene_root' must be an absolute path"),
+            ("kleene_root: \"zroot/../etc\"\n", "'kleene_root' must be an absolute path"),
             ("log_level: loud\n", "'log_level' has 'loud'"),
             ("api_listening_sockets: []\n", "'api_listening_sockets' is empty"),
             (
@@ -413,6 +443,20 @@ mod tests {
         ] {
             let err = load(yaml).expect_err(yaml);
             assert!(err.contains(part), "{yaml}: {err}");
+        }
+    }
+
+    #[test]
+    fn a_root_may_be_a_dataset_where_there_are_any() {
+        let named = |root: &str, datasets| root_named(root.into(), datasets);
+        assert_eq!(named("/var/db/kleened", true), Ok(("/var/db/kleened".into(), None)));
+        let both = ("/zroot/kleene".into(), Some("zroot/kleene".to_owned()));
+        assert_eq!(named("zroot/kleene", true), Ok(both));
+        assert!(named("zroot/kleene", false).expect_err("none here").contains("absolute path"));
+        for bad in
+            ["", "zroot/", "zroot//kleene", "zroot/../etc", "-o", "0pool", "zroot/a b", "a@b"]
+        {
+            assert!(named(bad, true).expect_err(bad).contains("name of a dataset"), "{bad}");
         }
     }
 

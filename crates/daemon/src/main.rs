@@ -7,7 +7,9 @@ mod config;
 mod core;
 mod jobs;
 mod listen;
+mod log;
 mod maintenance;
+mod reload;
 mod root;
 mod start;
 mod store;
@@ -19,7 +21,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, LogFormat, Overrides};
+use crate::config::{Config, Overrides};
+use crate::log::Log;
+use crate::reload::Reload;
 
 /// The Kleene daemon: containers and networks of one host
 #[derive(Parser)]
@@ -35,6 +39,14 @@ struct Arguments {
 enum Action {
     /// Tell what this host lacks and what follows
     Doctor,
+    /// Make the directory or dataset of everything that Kleene keeps
+    Init {
+        /// Only tell what would be made
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Tell what init would make
+    Dryinit,
     /// Remove everything on this host that carries this daemon's mark
     Purge {
         /// Only tell what would be removed
@@ -45,18 +57,7 @@ enum Action {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let done = match arguments.command {
-        None => Config::load(arguments.overrides).map_err(text).and_then(|config| {
-            log_to_stderr(&config);
-            start::serve(config)
-        }),
-        Some(Action::Doctor) => {
-            Config::load(arguments.overrides).map_err(text).and_then(|c| maintenance::doctor(&c))
-        }
-        Some(Action::Purge { dry_run }) => Config::load(arguments.overrides)
-            .map_err(text)
-            .and_then(|config| maintenance::purge(&config, dry_run)),
-    };
+    let done = run(arguments);
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
@@ -68,20 +69,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn text(err: config::ConfigError) -> String {
-    kleene_engine::host::chain(&err)
+fn run(Arguments { overrides, command }: Arguments) -> Result<(), String> {
+    let config = Config::load(overrides.clone()).map_err(text)?;
+    match command {
+        None => {
+            let log = Log::start(&config)?;
+            start::serve(config, Reload { overrides, log })
+        }
+        Some(Action::Doctor) => maintenance::doctor(&config),
+        Some(Action::Init { dry_run }) => maintenance::init(&config, dry_run),
+        Some(Action::Dryinit) => maintenance::init(&config, true),
+        Some(Action::Purge { dry_run }) => maintenance::purge(&config, dry_run),
+    }
 }
 
-/// Log lines go to standard error, where service managers expect them.
-fn log_to_stderr(config: &Config) {
-    let Some(level) = config.log_level else { return };
-    let lines = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_target(false)
-        .with_ansi(false)
-        .with_writer(std::io::stderr);
-    match config.log_format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().init(),
-    }
+fn text(err: config::ConfigError) -> String {
+    kleene_engine::host::chain(&err)
 }

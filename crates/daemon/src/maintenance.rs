@@ -50,6 +50,26 @@ pub(crate) fn doctor(config: &Config) -> Result<(), String> {
     }
 }
 
+/// Makes the root and what it stands on, and says so.
+///
+/// # Errors
+/// When something of it cannot be made.
+pub(crate) fn init(config: &Config, dry_run: bool) -> Result<(), String> {
+    if !dry_run && !rustix::process::geteuid().is_root() {
+        return Err("init must run as root: sudo kleened init".to_owned());
+    }
+    let verb = if dry_run { "would make" } else { "making" };
+    system::prepare_root(config, dry_run, &|what| print(&format!("{verb} {what}")))?;
+    let missing: Vec<PathBuf> = root::directories(config).filter(|dir| !dir.is_dir()).collect();
+    for dir in &missing {
+        print(&format!("{verb} directory {}", dir.display()))?;
+    }
+    if !dry_run {
+        root::make(config)?;
+    }
+    print(&format!("root: {}", config.root.display()))
+}
+
 /// Removes everything in the kernel, and every process, that carries this daemon's mark, and
 /// what addresses of its containers stand on. Files stay, and are named, and so
 /// do settings of the host that they know the old values of: the next daemon

@@ -14,6 +14,7 @@ use crate::config::{Address, Config};
 use crate::core::Core;
 use crate::jobs::{self, Attachments, Context};
 use crate::listen::{Listener, listen};
+use crate::reload::Reload;
 use crate::root;
 use crate::store::SqliteStore;
 use crate::system::{self, Descriptors, Firewalls, Monitor, Programs, Reader, Stacks};
@@ -24,11 +25,11 @@ const BOOT: &str = "boot";
 /// How long open connections may take to end.
 const END_LIMIT: Duration = Duration::from_secs(3);
 
-/// Serves until TERM or INT.
+/// Serves until TERM or INT; at HUP the configuration is read again.
 ///
 /// # Errors
 /// Why the daemon cannot run, in one line.
-pub(crate) fn serve(config: Config) -> Result<(), String> {
+pub(crate) fn serve(config: Config, reload: Reload) -> Result<(), String> {
     if !rustix::process::geteuid().is_root() {
         return Err("kleened must run as root: sudo kleened".to_owned());
     }
@@ -39,7 +40,7 @@ pub(crate) fn serve(config: Config) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|err| format!("cannot start the runtime: {err}"))?;
-    let served = runtime.block_on(run(Arc::new(config), Arc::new(programs), descriptors));
+    let served = runtime.block_on(run(Arc::new(config), Arc::new(programs), descriptors, reload));
     // A job that hangs must not keep the daemon alive, and none may still be at
     // work on the root when another daemon gets it: the process ends next.
     runtime.shutdown_timeout(END_LIMIT);
@@ -54,7 +55,11 @@ async fn run(
     config: Arc<Config>,
     programs: Arc<Programs>,
     descriptors: Descriptors,
+    reload: Reload,
 ) -> Result<(), String> {
+    // Without a handler it would end the daemon.
+    let hangup = signal(SignalKind::hangup());
+    let hangup = hangup.map_err(|err| format!("cannot wait for signals: {err}"))?;
     let stacks = Stacks::default();
     let attachments = Attachments::default();
     let mut listeners = Vec::new();
@@ -96,6 +101,7 @@ async fn run(
     if config.log_drops {
         told_from_the_start(&core, deaf.as_deref()).await;
     }
+    tokio::spawn(reload.at_each(hangup, Arc::clone(&config), core.clone()));
     let app = App {
         core,
         stacks,

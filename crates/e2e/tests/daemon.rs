@@ -232,3 +232,52 @@ fn what_is_kept_is_for_root_alone() {
     read("0").ok();
     read("65534").fails();
 }
+
+#[test]
+fn a_hangup_opens_the_log_again_and_takes_over_what_may_change() {
+    let name = "a_hangup_opens_the_log_again_and_takes_over_what_may_change";
+    let Some(world) = World::open(name) else { return };
+    let kleened = world.start_kleened("log_file: /run/lines\n");
+    let lines = |file: &str| world.read(file).unwrap_or_default();
+    world.wait_until(LIMIT, "its first lines", || lines("/run/lines").contains("kleened serves"));
+    std::fs::rename(world.path("/run/lines"), world.path("/run/lines.0")).unwrap();
+    let config = world.read("/etc/kleened.yaml").unwrap();
+    let changed = config.replace("log_level: debug", "log_level: info\nlog_drops: true");
+    world.write("/etc/kleened.yaml", format!("{changed}socket_group: root\n"));
+    kleened.hang_up();
+    world.wait_until(LIMIT, "a log of its own", || {
+        lines("/run/lines").contains("these need another start")
+    });
+    let now = lines("/run/lines");
+    assert!(now.contains("socket_group") && !now.contains("api_listening"), "{now}");
+    let drops = world.http("GET", "/networks/log_drops", None);
+    assert_eq!(drops.expect(200).json["on"], true);
+    // A file that is wrong changes nothing, and the daemon goes on.
+    world.write("/etc/kleened.yaml", "no_such_key: 1\n");
+    kleened.hang_up();
+    world.wait_until(LIMIT, "the refusal", || {
+        lines("/run/lines").contains("the configuration stays as it is")
+    });
+    world.http("GET", "/networks/list", None).expect(200);
+    assert!(!lines("/run/lines").contains("DEBUG"), "{}", lines("/run/lines"));
+    kleened.stop().ok();
+}
+
+#[test]
+fn init_makes_what_dryinit_says() {
+    let Some(world) = World::open("init_makes_what_dryinit_says") else { return };
+    let program = kleene_e2e::target_dir().unwrap().join("kleened").display().to_string();
+    let told = |action: &str| {
+        let output = world.run([&*program, "--kleene-root", "/new/root", action]);
+        output.ok().stdout().into_owned()
+    };
+    let would = told("dryinit");
+    assert!(would.contains("would make directory /new/root/images\n"), "{would}");
+    assert!(!world.path("/new").exists());
+    let made = told("init");
+    assert_eq!(made.replace("making", "would make"), would);
+    let mode = std::fs::metadata(world.path("/new/root")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    // Nothing is left to be made.
+    assert_eq!(told("init"), "root: /new/root\n");
+}

@@ -17,8 +17,10 @@ pub(crate) fn config(root: &Path) -> Config {
     Config {
         subnet_pools: kleene_model::addr::Pools::default(),
         root: root.to_owned(),
+        dataset: None,
         addresses: Vec::new(),
         log_level: None,
+        log_file: None,
         log_format: LogFormat::Text,
         instance: InstanceName::parse("unit").unwrap(),
         socket_group: None,

@@ -9,6 +9,8 @@ pub(crate) struct Paths {
     pub(crate) root: &'static str,
     /// The address of the API: the socket of 0.1.1, which clients try first.
     pub(crate) api: &'static str,
+    /// Whether a root may be named by its ZFS dataset.
+    pub(crate) datasets: bool,
 }
 
 /// On Linux (Filesystem Hierarchy Standard 3.0).
@@ -16,6 +18,7 @@ pub(crate) const LINUX: Paths = Paths {
     config: "/etc/kleene/config.yaml",
     root: "/var/lib/kleene",
     api: "http:///var/run/kleened.sock",
+    datasets: false,
 };
 
 /// On FreeBSD (hier(7)); file and socket are where 0.1.1 has them.
@@ -23,6 +26,7 @@ pub(crate) const FREEBSD: Paths = Paths {
     config: "/usr/local/etc/kleened/config.yaml",
     root: "/var/db/kleened",
     api: "http:///var/run/kleened.sock",
+    datasets: true,
 };
 
 /// On this system.

@@ -147,6 +147,11 @@ impl<'a> Kleened<'a> {
         self.process.signal(Signal::CONT);
     }
 
+    /// SIGHUP: it reads its configuration again.
+    pub fn hang_up(&self) {
+        self.process.signal(Signal::HUP);
+    }
+
     /// SIGKILL to the daemon alone. What it started goes on.
     pub fn kill9(&mut self) {
         self.process.signal(Signal::KILL);

@@ -12,6 +12,7 @@ mod killing;
 mod limits;
 mod programs;
 mod purge;
+mod root;
 mod stacks;
 
 use std::sync::Arc;
@@ -103,6 +104,27 @@ pub(crate) fn purge(
     say: &dyn Fn(&str) -> Result<(), String>,
 ) -> Result<(), Error> {
     purge::purge(Arc::new(System), config, dry_run, say)
+}
+
+/// Whether the root is where the configuration says.
+///
+/// # Errors
+/// When its dataset is not there, or is mounted elsewhere.
+pub(crate) fn check_root(config: &Config) -> Result<(), Error> {
+    root::check(&System, config)
+}
+
+/// Makes what the root's directories stand on: its dataset, where it is one. With
+/// `dry_run` it only says what it would.
+///
+/// # Errors
+/// When the dataset cannot be made, or is there and mounted elsewhere.
+pub(crate) fn prepare_root(
+    config: &Config,
+    dry_run: bool,
+    say: &dyn Fn(&str) -> Result<(), String>,
+) -> Result<(), Error> {
+    root::prepare(&System, config, dry_run, say)
 }
 
 /// The way to what the rules of the policy have counted.

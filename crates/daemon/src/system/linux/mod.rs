@@ -81,6 +81,26 @@ pub(crate) fn boot_id() -> Result<String, Error> {
     Ok(id.trim().to_owned())
 }
 
+/// Whether the root is where the configuration says: a directory is, or is made.
+///
+/// # Errors
+/// None.
+pub(crate) fn check_root(_: &Config) -> Result<(), Error> {
+    Ok(())
+}
+
+/// Makes what the root's directories stand on: any file system will do.
+///
+/// # Errors
+/// None.
+pub(crate) fn prepare_root(
+    _: &Config,
+    _dry_run: bool,
+    _say: &dyn Fn(&str) -> Result<(), String>,
+) -> Result<(), Error> {
+    Ok(())
+}
+
 /// The cgroup of this daemon's containers, below the hierarchy's root.
 fn parent_cgroup(config: &Config) -> String {
     format!("kleene-{}", config.instance)
