@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kleene_model::api::{ContainerConfig, MountPointConfig, MountType};
 use kleene_model::container::merge_env;
 use kleene_model::{
-    Container, ContainerId, ContainerName, EndpointId, Image, Jail, Mount, Refusal, RunState,
+    Container, ContainerId, ContainerName, EndpointId, Image, Mount, Refusal, RunState,
 };
 
 use crate::command::{Effect, Job, Outcome, Token};
@@ -45,7 +45,7 @@ impl<H: Host, S: Store> Engine<H, S> {
         permit_name(&next, &name, None)?;
         let ports = self.permit_ports(network_driver, &public_ports.unwrap_or_default())?;
         let jail_param = jail_param.unwrap_or_default();
-        Jail::parse(&jail_param)?;
+        self.host.permit_jail_parameters(&jail_param)?;
         permit_restart_policy(restart_policy.as_deref())?;
         let env = env.unwrap_or_default();
         check_env(&env)?;
@@ -115,7 +115,7 @@ impl<H: Host, S: Store> Engine<H, S> {
         if let Some(name) = &name {
             permit_name(&self.state, name, Some(id))?;
         }
-        Jail::parse(jail_param.as_deref().unwrap_or_default())?;
+        self.host.permit_jail_parameters(jail_param.as_deref().unwrap_or_default())?;
         permit_restart_policy(restart_policy.as_deref())?;
         check_env(env.as_deref().unwrap_or_default())?;
         let mut next = self.state.clone();

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use kleene_model::{Borrowed, ContainerId, Family, LinkName, NetworkType, Ports, Protocol};
+use kleene_model::{
+    Borrowed, ContainerId, Family, Jail, LinkName, NetworkType, Ports, Protocol, Refusal,
+};
 
 use crate::actual::{Actual, HostRoute};
 use crate::change::Change;
@@ -125,6 +127,15 @@ pub trait Host {
     /// When it cannot be told.
     fn hindrance(&mut self, _: &Promise) -> Result<Option<String>, HostError> {
         Ok(None)
+    }
+
+    /// Whether a container may have these jail parameters on this system: of most
+    /// there is nothing but what jails have in common with everything else.
+    ///
+    /// # Errors
+    /// What is wrong with one of them, or that the system does not have it.
+    fn permit_jail_parameters(&self, parameters: &[String]) -> Result<(), Refusal> {
+        Jail::parse(parameters).map(drop)
     }
 
     /// All that shall stand does: what else there is of ours that no picture shows

@@ -4,6 +4,7 @@
 //! has nothing for is [`Error::Never`].
 
 mod boot;
+mod clear;
 mod files;
 mod firewall;
 mod follow;
@@ -15,22 +16,22 @@ mod purge;
 mod root;
 mod stacks;
 
+use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use kleene_engine::change::Owned;
-use kleene_engine::host::chain;
 use kleene_host::freebsd::net::FreeBsdHost;
 use kleene_host::freebsd::run::System;
-use kleene_model::{ContainerId, InstanceName, LinkName};
+use kleene_model::{Container, ContainerId, InstanceName, LinkName};
+use kleene_supervise::proto::Setup;
 
 use crate::config::Config;
 use crate::core::Core;
 
 use super::{Counted, Error};
 
-pub(crate) use files::{
-    check_mount, empty_trash, forget_images, lay_out, lay_out_without_overlay, remove_later,
-};
+pub(crate) use files::{check_mount, empty_trash, forget_images};
 pub(crate) use firewall::{Firewalls, explained};
 pub(crate) use follow::Monitor;
 pub(crate) use inspect::inspect;
@@ -80,9 +81,44 @@ pub(crate) fn kill(_: &Config, id: ContainerId) -> Result<(), Error> {
 }
 
 /// Removes what a container has only while it runs, but its run directory.
-pub(crate) fn clear(_: &Config, _: &Programs, id: ContainerId) {
-    let why = chain(&Error::NotYet("removing jails"));
-    tracing::warn!(container = %id, why, "what it had while it ran stays");
+pub(crate) fn clear(config: &Config, _: &Programs, id: ContainerId) {
+    clear::clear(&System, config, id);
+}
+
+/// Makes the container's directories and its root, and gives what its supervisor has
+/// to know.
+///
+/// # Errors
+/// What failed, in one line.
+pub(crate) fn lay_out(
+    config: &Config,
+    _: &Programs,
+    container: &Container,
+    addresses: &[IpAddr],
+) -> Result<Setup, Error> {
+    Ok(files::lay_out(&System, config, container, addresses)?)
+}
+
+/// The same when the supervisor says that the host mounts no overlay, which it is
+/// never asked for.
+///
+/// # Errors
+/// [`Error::Never`].
+pub(crate) fn lay_out_without_overlay(
+    _: &Config,
+    _: &Programs,
+    _: &Container,
+    _: &[IpAddr],
+) -> Result<Setup, Error> {
+    Err(Error::Never("overlays"))
+}
+
+/// Puts a directory out of sight, into the trash.
+///
+/// # Errors
+/// When something stays mounted below it, or it cannot be moved.
+pub(crate) fn remove_later(path: &Path, trash: &Path) -> Result<(), Error> {
+    Ok(files::remove_later(&System, path, trash)?)
 }
 
 /// Has packets that the policy blocks told of.

@@ -28,9 +28,10 @@ use kleene_engine::change::Change;
 use kleene_engine::host::{ApplyError, Host, HostError, Listener, Promise};
 use kleene_engine::inside::Inside;
 use kleene_model::{
-    Borrowed, ContainerId, Family, InstanceName, LinkName, NetworkType, Ports, Protocol,
+    Borrowed, ContainerId, Family, InstanceName, LinkName, NetworkType, Ports, Protocol, Refusal,
 };
 
+use super::jail::Parameters;
 use super::pf::{Filter, Leave};
 use super::run::{Call, Tool, Tools};
 
@@ -112,6 +113,10 @@ impl Host for FreeBsdHost {
     fn to_carry(&mut self, kind: NetworkType, family: Family) -> Result<Vec<Borrowed>, HostError> {
         let what = format!("let {} traffic of containers pass", family.protocol());
         settings::to_carry(self.tools(), kind, family).map_err(error::host(&what))
+    }
+
+    fn permit_jail_parameters(&self, parameters: &[String]) -> Result<(), Refusal> {
+        Parameters::parse(parameters).map(drop)
     }
 
     fn hindrance(&mut self, promise: &Promise) -> Result<Option<String>, HostError> {
