@@ -93,7 +93,8 @@ pub fn create(request: &Request<'_>) -> Result<Call, JailError> {
     let bad_path = || JailError::Path { path: root.to_owned() };
     let path = root.to_str().filter(|path| is_path(path)).ok_or_else(bad_path)?;
     let mut args = vec!["-c".to_owned(), format!("name={id}"), format!("path={path}")];
-    if !parameters.says("host.hostname") {
+    // With `host=inherit` the kernel takes none.
+    if !parameters.says("host.hostname") && !parameters.says("host") {
         let id = id.to_string();
         args.push(format!("host.hostname={}", check_hostname(hostname.unwrap_or(&id))?));
     }

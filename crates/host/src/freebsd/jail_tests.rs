@@ -57,6 +57,8 @@ fn what_the_user_says_stands_in_place_of_a_default() {
          enforce_statfs=1 allow.mount"
     );
     assert_eq!(typed(Driver::Host, &given), expected);
+    let inherited = typed(Driver::Vnet, &["host=inherit"]);
+    assert!(inherited.starts_with(&format!("{BEFORE} vnet persist")), "{inherited}");
     // Commands go as one word each, and have the time that they need.
     let parameters = parameters(&["exec.prestart=/bin/echo 'a b'", "exec.stop=/bin/false"]);
     let call = create(&request(Driver::Vnet, &parameters)).expect("a call");

@@ -86,7 +86,7 @@ pub fn remove_tree(path: &Path) -> Result<(), StorageError> {
 }
 
 /// Copies directories, regular files and links with owners and modes: `to` must
-/// not exist and appears as a whole.
+/// not exist and appears as a whole. Marks of files (chflags(1)) are not copied.
 ///
 /// # Errors
 /// What the kernel says; anything else in the tree (devices, sockets) is

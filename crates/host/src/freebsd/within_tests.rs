@@ -73,6 +73,7 @@ fn files_and_directories_are_told_apart() {
 }
 
 /// A path of a link or a question: of `a`, `b`, `..` and nothing, from the root or not.
+#[cfg(target_os = "linux")]
 fn paths() -> impl Strategy<Value = String> {
     let part = prop_oneof![4 => Just("a"), 4 => Just("b"), 2 => Just(".."), 1 => Just(".")];
     (any::<bool>(), proptest::collection::vec(part, 1..5)).prop_map(|(absolute, parts)| {
