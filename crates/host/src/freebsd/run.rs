@@ -304,9 +304,16 @@ fn start_piped(from: (&OsStr, &Call), to: (&OsStr, &Call)) -> Result<Answer, Too
     };
     match (written.status, answer.status) {
         (0, 0) => Ok(answer),
-        (0 | BROKEN_PIPE, _) => refused(to.1, answer),
+        (0, _) => refused(to.1, answer),
+        (_, 1..) if lost_its_reader(&written) => refused(to.1, answer),
         _ => refused(from.1, written),
     }
+}
+
+/// Whether a tool failed because another did, which read what it wrote: most are ended
+/// by a signal, `zfs send` says it.
+fn lost_its_reader(answer: &Answer) -> bool {
+    answer.status == BROKEN_PIPE || answer.stderr.contains("roken pipe")
 }
 
 fn spawn(program: &OsStr, call: &Call, stdin: Stdio) -> Result<Child, ToolError> {
@@ -447,6 +454,11 @@ mod tests {
         assert!(err.ends_with("ended with status 3: none"), "{err}");
         let err = piped("cat /dev/zero", "echo full >&2; exit 4").expect_err("the second");
         assert!(err.to_string().ends_with("ended with status 4: full"), "{err}");
+        let err = piped("cat >&2 <<-x\nBroken pipe\nx\nexit 1", "echo full >&2; exit 4");
+        assert!(err.expect_err("the second").to_string().ends_with("status 4: full"));
+        // A reader that ends well before all was written has not got all of it.
+        let err = piped("cat /dev/zero", "head -c 1 >/dev/null").expect_err("the first");
+        assert!(err.to_string().contains("status 141"), "{err}");
     }
 
     #[test]
