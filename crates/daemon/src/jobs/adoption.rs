@@ -83,7 +83,8 @@ fn take_over(context: &Context, id: ContainerId, supervisor: Supervisor) -> Ward
     let running = state.executions.iter().filter(|exec| exec.running);
     let running = running.filter_map(|exec| ExecId::parse(&exec.id).ok()).collect();
     let pid = match state.phase {
-        Phase::Running | Phase::Ending | Phase::Ended => state.pid,
+        // A jail has no holder, and no number of one.
+        Phase::Running | Phase::Ending | Phase::Ended => Some(state.pid.unwrap_or(0)),
         Phase::New | Phase::Ready | Phase::Launching | Phase::Unknown => None,
     };
     let pid = pid.and_then(|pid| u32::try_from(pid).ok());

@@ -20,9 +20,9 @@ use kleene_model::{ContainerId, Driver};
 use super::bundle_seed::seed;
 use super::devfs::{self, DevfsError, Ruleset};
 use super::image::HostUsr;
-use super::jail::{self, JailError, Parameters};
+use super::jail::{self, Jail, JailError, Parameters};
 use super::mounts::{self, Bind, FileSystem, Mount, MountsError};
-use super::run::{Call, Tools};
+use super::run::Tools;
 use super::storage::{self, StorageError};
 
 /// What a container's root is made of.
@@ -65,7 +65,7 @@ pub struct Bundle {
     /// The root.
     pub root: PathBuf,
     /// What makes the jail.
-    pub jail: Call,
+    pub jail: Jail,
 }
 
 /// Why a container's root could not be made ready.
@@ -115,7 +115,7 @@ pub fn write(tools: &dyn Tools, request: &BundleRequest<'_>) -> Result<Bundle, B
     }
     let (root, mut mounts) = make_root(request)?;
     let ruleset = request.parameters.ruleset().map_or(request.ruleset, Ruleset::Given);
-    let jail = jail::create(&jail::Request {
+    let jail = jail::describe(&jail::Request {
         id: request.id,
         root: &root,
         hostname: request.hostname,

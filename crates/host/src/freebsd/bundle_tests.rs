@@ -60,9 +60,9 @@ fn a_root_gets_its_names_its_devices_and_its_mounts() {
     let bundle = rig.write(&tools, &[bind]).expect("written");
     assert_eq!(bundle.root, rig.stored());
     assert_eq!(
-        bundle.jail.to_string(),
-        rig.at("jail -c name=c00000000001 path=ROOT host.hostname=c00000000001 ip4=disable \
-             ip6=disable persist enforce_statfs=2 children.max=0 mount.devfs=false devfs_ruleset=11 \
+        bundle.jail.params.join(" "),
+        rig.at("name=c00000000001 path=ROOT host.hostname=c00000000001 ip4=disable ip6=disable \
+             enforce_statfs=2 children.max=0 mount.devfs=false devfs_ruleset=11 \
              allow.raw_sockets")
     );
     let hosts = std::fs::read_to_string(rig.stored().join("etc/hosts")).expect("hosts");
@@ -92,7 +92,7 @@ fn what_is_left_mounted_goes_before_anything_is_written() {
         .says("mount -p", EMPTY)
         .says("devfs rule -s 12 show", RULES);
     let bundle = rig.write(&tools, &[]).expect("written");
-    assert!(bundle.jail.args.contains(&"devfs_ruleset=12".to_owned()));
+    assert!(bundle.jail.params.contains(&"devfs_ruleset=12".to_owned()));
     assert!(rig.stored().join("etc/hosts").exists());
 }
 

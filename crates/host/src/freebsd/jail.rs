@@ -5,39 +5,31 @@
 //! and every command by `jexec`, since jail(8) turns each exit code into 1 (FreeBSD
 //! 13.2). A jail made with `ip4=disable` can be given addresses later (FreeBSD 13.2).
 //!
-//! `jail -r` has forgotten what `jail -c` was told of stopping. So parameters for it
-//! are written to its standard input as the configuration of this one jail.
+//! `jail -c` runs `exec.start` before there is a network, and forgets `exec.stop`
+//! (FreeBSD 13.2). So both are handed on apart, to whoever runs the jail.
 //!
-//! What is told to `jail`: [`VECTORS`], and the parameters of the user. Recorded from
-//! FreeBSD 13.2 are the drivers' parameters, `persist`, `host.hostname`,
-//! `mount.devfs=false` and `jail -f - -r`; `enforce_statfs`, `children.max` and
-//! `devfs_ruleset` are recorded as `jls` prints them.
+//! What is told to `jail -c`: [`VECTORS`], and the parameters of the user. Recorded
+//! from FreeBSD 13.2 are the drivers' parameters, `persist`, `host.hostname` and
+//! `mount.devfs=false`; `enforce_statfs`, `children.max` and `devfs_ruleset` are
+//! recorded as `jls` prints them.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use kleene_model::{ContainerId, Driver};
 
 use super::devfs::Ruleset;
 pub use super::jail_parameters::Parameters;
-use super::run::{Call, Tool};
 
 /// The forms of all that is told to tools here; `{…}` is a place for a text, as a last
 /// word for the user's own parameters, any number of them.
 pub const VECTORS: &[&str] = &[
-    "jail -c name={id} path={root} host.hostname={name} ip4=inherit ip6=inherit persist {…}",
-    "jail -c name={id} path={root} host.hostname={name} ip4=disable ip6=disable persist {…}",
-    "jail -c name={id} path={root} host.hostname={name} vnet persist {…}",
-    "jail -c name={id} path={root} ip4=inherit ip6=inherit persist {…}",
-    "jail -c name={id} path={root} ip4=disable ip6=disable persist {…}",
-    "jail -c name={id} path={root} vnet persist {…}",
-    "jail -m name={id} {…}",
-    "jail -r {id}",
-    "jail -f - -r {id}",
+    "jail -c name={id} path={root} host.hostname={name} ip4=inherit ip6=inherit {…}",
+    "jail -c name={id} path={root} host.hostname={name} ip4=disable ip6=disable {…}",
+    "jail -c name={id} path={root} host.hostname={name} vnet {…}",
+    "jail -c name={id} path={root} ip4=inherit ip6=inherit {…}",
+    "jail -c name={id} path={root} ip4=disable ip6=disable {…}",
+    "jail -c name={id} path={root} vnet {…}",
 ];
-
-/// How long `jail` may take where it runs commands of the user.
-const COMMANDS_DEADLINE: Duration = Duration::from_secs(60);
 
 /// What a jail is made from.
 #[derive(Clone, Copy, Debug)]
@@ -84,79 +76,45 @@ fn of_driver(driver: Driver) -> &'static [&'static str] {
     }
 }
 
-/// Makes the jail, which lives until it is removed.
+/// What a jail is made from and what runs in it, for whoever makes it: `jail -c
+/// PARAMETERS persist`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Jail {
+    /// Its parameters, without `persist`.
+    pub params: Vec<String>,
+    /// Commands that are run in it once its network stands: jail(8) would run them
+    /// before.
+    pub start: Vec<String>,
+    /// Commands that are run in it before it is stopped: jail(8) would forget them.
+    pub stop: Vec<String>,
+}
+
+/// Describes a jail.
 ///
 /// # Errors
 /// A root or a host name that cannot be told.
-pub fn create(request: &Request<'_>) -> Result<Call, JailError> {
+pub fn describe(request: &Request<'_>) -> Result<Jail, JailError> {
     let Request { id, root, hostname, driver, ruleset, parameters } = *request;
     let bad_path = || JailError::Path { path: root.to_owned() };
     let path = root.to_str().filter(|path| is_path(path)).ok_or_else(bad_path)?;
-    let mut args = vec!["-c".to_owned(), format!("name={id}"), format!("path={path}")];
+    let mut params = vec![format!("name={id}"), format!("path={path}")];
     // With `host=inherit` the kernel takes none.
     if !parameters.says("host.hostname") && !parameters.says("host") {
         let id = id.to_string();
-        args.push(format!("host.hostname={}", check_hostname(hostname.unwrap_or(&id))?));
+        params.push(format!("host.hostname={}", check_hostname(hostname.unwrap_or(&id))?));
     }
-    args.extend(of_driver(driver).iter().map(|&word| word.to_owned()));
-    args.push("persist".to_owned());
+    params.extend(of_driver(driver).iter().map(|&word| word.to_owned()));
     // Not left to sysctls of the host that set other defaults.
     for (name, value) in [("enforce_statfs", 2), ("children.max", 0)] {
         if !parameters.says(name) {
-            args.push(format!("{name}={value}"));
+            params.push(format!("{name}={value}"));
         }
     }
     // They are mounted before, see `mounts`.
-    args.push("mount.devfs=false".to_owned());
-    args.push(format!("devfs_ruleset={ruleset}"));
-    args.extend(parameters.creation.iter().map(|parameter| parameter.text()));
-    let commands = parameters.creation.iter().any(|given| given.name.starts_with("exec."));
-    let call = Call::new(Tool::Jail, args);
-    Ok(if commands { call.within(COMMANDS_DEADLINE) } else { call })
-}
-
-/// Changes a jail that runs to parameters that its user gives it now: those that the
-/// kernel keeps. Commands are run at the next start, and so is what is mounted.
-/// `None` where nothing is left to change.
-#[must_use]
-pub fn change(id: ContainerId, parameters: &Parameters) -> Option<Call> {
-    let kept = parameters
-        .creation
-        .iter()
-        .filter(|given| !["exec.", "mount."].iter().any(|prefix| given.name.starts_with(prefix)));
-    let kept: Vec<String> = kept.map(|given| given.text()).collect();
-    if kept.is_empty() {
-        return None;
-    }
-    let args = ["-m".to_owned(), format!("name={id}")];
-    Some(Call::new(Tool::Jail, args.into_iter().chain(kept)))
-}
-
-/// Removes a jail and ends its processes. Alone it waits up to ten seconds for those
-/// that ignore SIGTERM (FreeBSD 13.2): they are ended before. Commands that the user
-/// gave for this are run by jail(8).
-#[must_use]
-pub fn remove(id: ContainerId, parameters: &Parameters) -> Call {
-    let name = id.to_string();
-    if parameters.removal.is_empty() {
-        return Call::new(Tool::Jail, ["-r", &name]);
-    }
-    let mut text = format!("{name} {{\n");
-    for (at, given) in parameters.removal.iter().enumerate() {
-        let repeated = parameters.removal[..at].iter().any(|other| other.name == given.name);
-        let sign = if repeated && given.name.starts_with("exec.") { "+=" } else { "=" };
-        match &given.value {
-            Some(value) => text.push_str(&format!("    {} {sign} {};\n", given.name, quote(value))),
-            None => text.push_str(&format!("    {};\n", given.name)),
-        }
-    }
-    text.push_str("}\n");
-    Call::new(Tool::Jail, ["-f", "-", "-r", &name]).with_stdin(text).within(COMMANDS_DEADLINE)
-}
-
-/// A text in single quotes, in which jail.conf(5) knows no variables and one escape.
-fn quote(text: &str) -> String {
-    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+    params.push("mount.devfs=false".to_owned());
+    params.push(format!("devfs_ruleset={ruleset}"));
+    params.extend(parameters.creation.iter().map(|parameter| parameter.text()));
+    Ok(Jail { params, start: parameters.start.clone(), stop: parameters.stop.clone() })
 }
 
 fn is_path(path: &str) -> bool {

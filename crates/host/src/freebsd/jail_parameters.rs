@@ -17,8 +17,10 @@ enum Kind {
     Devices(bool),
     /// The number of a ruleset of device files.
     Ruleset,
-    /// Looked at by `jail -r` only, which has forgotten what `jail -c` was told.
-    AtRemoval,
+    /// A command in the jail, once its network stands.
+    Start,
+    /// A command in the jail, before it is stopped.
+    Stop,
     /// Goes to `jail -c` as it is.
     AtCreation,
 }
@@ -45,8 +47,10 @@ impl Parameter {
 pub struct Parameters {
     /// For `jail -c`, in their order.
     pub(crate) creation: Vec<Parameter>,
-    /// For `jail -r`, in their order.
-    pub(crate) removal: Vec<Parameter>,
+    /// Commands that are run in the jail before the first of its own.
+    pub(crate) start: Vec<String>,
+    /// Commands that are run in the jail before it is stopped.
+    pub(crate) stop: Vec<String>,
     devices: Option<bool>,
     ruleset: Option<u16>,
 }
@@ -90,7 +94,11 @@ impl Parameters {
                 // 0 is none at all: every device of the host.
                 self.ruleset = Some(number.filter(|number| *number > 0).ok_or_else(invalid)?);
             }
-            Kind::AtRemoval => self.removal.push(parameter(name, value)),
+            Kind::Start | Kind::Stop => {
+                let command = value.filter(|value| !value.is_empty()).ok_or_else(invalid)?;
+                let to = if name == "exec.start" { &mut self.start } else { &mut self.stop };
+                to.push(command.to_owned());
+            }
             Kind::AtCreation => self.creation.push(parameter(name, value)),
         }
         Ok(())
@@ -143,8 +151,13 @@ fn flag(value: Option<&str>) -> Option<bool> {
 fn kind(name: &str) -> Kind {
     let family = name.split('.').next().unwrap_or_default();
     match name {
-        "exec.stop" | "exec.prestop" | "exec.poststop" | "exec.release" | "stop.timeout" => {
-            return Kind::AtRemoval;
+        "exec.start" => return Kind::Start,
+        "exec.stop" => return Kind::Stop,
+        "exec.prestop" | "exec.poststop" | "exec.release" => {
+            return Kind::Refused("jail(8) forgets it, as FreeBSD 13.2 does: use exec.stop");
+        }
+        "stop.timeout" => {
+            return Kind::Refused("jail(8) forgets it, as FreeBSD 13.2 does: say it at the stop");
         }
         "mount.devfs" => return Kind::Devices(true),
         "mount.nodevfs" => return Kind::Devices(false),
@@ -244,6 +257,10 @@ mod tests {
             "mount=tmpfs /x tmpfs rw 0 0",
             "mount.fstab=/x",
             "depend=x",
+            "exec.prestop=/bin/true",
+            "exec.poststop=/bin/true",
+            "exec.release=/bin/true",
+            "stop.timeout=0",
         ] {
             let text = text(&[own]);
             assert!(text.starts_with("unsupported: the jail parameter"), "{text}");
@@ -270,7 +287,7 @@ mod tests {
         #[test]
         fn any_text_is_read_or_refused(text in "\\PC*") {
             if let Ok(read) = Parameters::parse(&[&text]) {
-                for given in read.creation.iter().chain(&read.removal) {
+                for given in &read.creation {
                     prop_assert!(is_name(&given.name));
                     prop_assert!(!given.text().starts_with('-'));
                 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use kleene_engine::host::chain;
 use kleene_host::freebsd::bundle::{self, BundleRequest, Image};
 use kleene_host::freebsd::image::HostUsr;
-use kleene_host::freebsd::jail::Parameters;
+use kleene_host::freebsd::jail::{Jail, Parameters};
 use kleene_host::freebsd::mounts::{self, Bind};
 use kleene_host::freebsd::run::Tools;
 use kleene_host::freebsd::{devfs, storage};
@@ -69,9 +69,7 @@ pub(super) fn lay_out(
         },
     )
     .map_err(|err| say(&err))?;
-    // The supervisor says these itself.
-    let own = |word: &String| word != "-c" && word != "persist";
-    let params = bundle.jail.args.into_iter().filter(own).collect();
+    let Jail { params, start, stop } = bundle.jail;
     Ok(Setup {
         container: container.id.to_string(),
         netns: NetworkNamespace::Host,
@@ -83,7 +81,7 @@ pub(super) fn lay_out(
         cgroup: None,
         log_dir,
         log: LogLimits::default(),
-        jail: Some(JailSetup { params }),
+        jail: Some(Box::new(JailSetup { params, start, stop })),
     })
 }
 
