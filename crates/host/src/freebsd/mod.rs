@@ -21,3 +21,5 @@ pub mod store;
 #[cfg(test)]
 pub(crate) mod testing;
 mod within;
+#[cfg(any(test, feature = "simulated"))]
+pub mod simulated;
