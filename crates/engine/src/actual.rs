@@ -357,6 +357,7 @@ impl Actual {
             isolated: false,
             mark: Some(mark.clone()),
             mtu: None,
+            half: false,
         }
     }
 }

@@ -1,11 +1,12 @@
 //! What happens to containers: the events of their supervisors.
 
 use kleene_model::{
-    Container, ContainerId, Driver, EndpointId, ExecId, Execution, ExecutionState, Family,
-    LinkName, Refusal, RoutedCable, RunState,
+    Container, ContainerId, Driver, Endpoint, EndpointId, ExecId, Execution, ExecutionState,
+    Family, LinkName, Refusal, RoutedCable, RunState,
 };
 
 use crate::actual::Addressing;
+use crate::change::Owner;
 use crate::command::{Effect, Job, Outcome};
 use crate::engine::Engine;
 use crate::host::Host;
@@ -59,6 +60,24 @@ impl<H: Host, S: Store> Engine<H, S> {
                 Err(_) if names.iter().any(|name| self.actual.link(name).is_some()) => {}
                 raised => return raised,
             }
+        }
+    }
+
+    /// Gives endpoints other cables whose names somebody else has by now.
+    fn renumber_taken_cables(&self, next: &mut State, container: ContainerId) {
+        let free = |n| !self.actual.knows(&LinkName::cable_host(n));
+        let taken = |endpoint: &Endpoint| {
+            let link = endpoint.cable.map(LinkName::cable_host);
+            let link = link.and_then(|name| self.actual.link(&name));
+            link.is_some_and(|link| {
+                link.mark().map(|mark| mark.owner) != Some(Owner::Endpoint(endpoint.id))
+            })
+        };
+        let endpoints = next.endpoints_of(container).filter(|endpoint| taken(endpoint));
+        let endpoints: Vec<EndpointId> = endpoints.map(|endpoint| endpoint.id).collect();
+        for endpoint in endpoints {
+            let cable = next.take_cable(free);
+            next.set_cable(endpoint, cable);
         }
     }
 
@@ -196,6 +215,7 @@ impl<H: Host, S: Store> Engine<H, S> {
             next.edit_execution(*exec, |e| e.state = ExecutionState::Running);
         }
         // Links that went missing while the daemon was away come back here.
+        self.renumber_taken_cables(&mut next, id);
         next.touch_endpoints_of(id);
         if self.commit(next, Durability::Process).is_err() {
             return self.kill(id);

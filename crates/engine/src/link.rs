@@ -32,6 +32,7 @@ pub struct Link {
     pub(crate) isolated: bool,
     pub(crate) mark: Option<Mark>,
     pub(crate) mtu: Option<u32>,
+    pub(crate) half: bool,
 }
 
 impl Link {
@@ -50,6 +51,7 @@ impl Link {
             isolated: false,
             mark,
             mtu: None,
+            half: false,
         }
     }
 
@@ -77,6 +79,13 @@ impl Link {
     #[must_use]
     pub fn is_isolated(&self) -> bool {
         self.isolated
+    }
+
+    /// The same as one whose making was not finished. Where a link is made in several
+    /// steps, whoever made it may have died in between.
+    #[must_use]
+    pub fn as_half_made(self, half: bool) -> Self {
+        Self { half, ..self }
     }
 
     /// The addresses of a link of somebody else, in the order in which the kernel

@@ -191,6 +191,9 @@ impl Planner<'_> {
     }
 
     fn is_wanted(&self, link: &Link) -> bool {
+        if link.half {
+            return false;
+        }
         match link.mark().map(|mark| mark.owner) {
             Some(Owner::Network(id)) => self
                 .desired
@@ -223,7 +226,8 @@ impl Planner<'_> {
     /// The link of that name, if it is this object's. A stranger's of the same
     /// name is not touched: making ours is refused by the kernel, and said.
     pub(crate) fn own(&self, name: &LinkName, owner: Owner) -> Option<&Link> {
-        self.actual.link(name).filter(|link| link.mark() == Some(&self.mark(owner)))
+        let whole = self.actual.link(name).filter(|link| !link.half);
+        whole.filter(|link| link.mark() == Some(&self.mark(owner)))
     }
 
     /// A network's interface. What is put back at last goes to `given_back`.

@@ -61,7 +61,7 @@ fn a_root_gets_its_names_its_devices_and_its_mounts() {
     assert_eq!(bundle.root, rig.stored());
     assert_eq!(
         bundle.jail.params.join(" "),
-        rig.at("name=c00000000001 path=ROOT host.hostname=c00000000001 ip4=disable ip6=disable \
+        rig.at("path=ROOT name=c00000000001 host.hostname=c00000000001 ip4=disable ip6=disable \
              enforce_statfs=2 children.max=0 mount.devfs=false devfs_ruleset=11 \
              allow.raw_sockets")
     );

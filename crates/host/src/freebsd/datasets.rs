@@ -19,7 +19,7 @@ use super::run::{Answer, Call, Tool, ToolError, Tools};
 /// The forms of all that is told to tools here; `{…}` is a place for a text. What `zfs
 /// send` writes is read by `zfs receive`.
 pub const VECTORS: &[&str] = &[
-    "kldstat -q -m zfs",
+    "kldstat -q -m {module}",
     "zfs list -H -o name,mountpoint {root}",
     "zfs list -H -r -d 1 -t filesystem -o name {dataset}",
     "zfs get -H -o value,source kleene:owner {dataset}",

@@ -5,7 +5,6 @@
 use std::path::{Path, PathBuf};
 
 use kleene_engine::host::{Promise, chain};
-use kleene_model::Protocol;
 
 use super::net::sockets;
 use super::pf::{Leave, MAIN, Unsupported};
@@ -162,16 +161,13 @@ fn forwarding(tools: &dyn Tools) -> Finding {
 /// Services of the host that answer on every address: on those of containers, too.
 fn wildcards(tools: &dyn Tools) -> Finding {
     let id = "wildcard-services";
-    let mut found = Vec::new();
-    for protocol in Protocol::BOTH {
-        match sockets::wildcards(tools, protocol) {
-            Ok(listeners) => {
-                let named = listeners.iter();
-                found.extend(named.map(|l| format!("{} on {}/{protocol}", l.holder, l.port)));
-            }
-            Err(err) => return unknown(id, &chain(&err)),
-        }
-    }
+    let listeners = match sockets::wildcards(tools) {
+        Ok(listeners) => listeners,
+        Err(err) => return unknown(id, &chain(&err)),
+    };
+    let named =
+        listeners.iter().map(|(protocol, l)| format!("{} on {}/{protocol}", l.holder, l.port));
+    let found: Vec<String> = named.collect();
     if found.is_empty() {
         return Finding::ok(id, "no service of the host is on the wildcard");
     }

@@ -23,12 +23,12 @@ pub use super::jail_parameters::Parameters;
 /// The forms of all that is told to tools here; `{…}` is a place for a text, as a last
 /// word for the user's own parameters, any number of them.
 pub const VECTORS: &[&str] = &[
-    "jail -c name={id} path={root} host.hostname={name} ip4=inherit ip6=inherit {…}",
-    "jail -c name={id} path={root} host.hostname={name} ip4=disable ip6=disable {…}",
-    "jail -c name={id} path={root} host.hostname={name} vnet {…}",
-    "jail -c name={id} path={root} ip4=inherit ip6=inherit {…}",
-    "jail -c name={id} path={root} ip4=disable ip6=disable {…}",
-    "jail -c name={id} path={root} vnet {…}",
+    "jail -c path={root} name={id} host.hostname={name} ip4=inherit ip6=inherit {…}",
+    "jail -c path={root} name={id} host.hostname={name} ip4=disable ip6=disable {…}",
+    "jail -c path={root} name={id} host.hostname={name} vnet {…}",
+    "jail -c path={root} name={id} ip4=inherit ip6=inherit {…}",
+    "jail -c path={root} name={id} ip4=disable ip6=disable {…}",
+    "jail -c path={root} name={id} vnet {…}",
 ];
 
 /// What a jail is made from.
@@ -97,7 +97,7 @@ pub fn describe(request: &Request<'_>) -> Result<Jail, JailError> {
     let Request { id, root, hostname, driver, ruleset, parameters } = *request;
     let bad_path = || JailError::Path { path: root.to_owned() };
     let path = root.to_str().filter(|path| is_path(path)).ok_or_else(bad_path)?;
-    let mut params = vec![format!("name={id}"), format!("path={path}")];
+    let mut params = vec![format!("path={path}"), format!("name={id}")];
     // With `host=inherit` the kernel takes none.
     if !parameters.says("host.hostname") && !parameters.says("host") {
         let id = id.to_string();

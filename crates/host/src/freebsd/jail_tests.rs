@@ -27,8 +27,8 @@ fn call(jail: &Jail) -> Call {
     Call::new(Tool::Jail, ["-c"].into_iter().chain(params).chain(["persist"]))
 }
 
-const BEFORE: &str = "jail -c name=0a1b2c3d4e5f \
-    path=/var/lib/kleene/containers/0a1b2c3d4e5f/rootfs";
+const BEFORE: &str = "jail -c path=/var/lib/kleene/containers/0a1b2c3d4e5f/rootfs \
+    name=0a1b2c3d4e5f";
 const AFTER: &str = "mount.devfs=false devfs_ruleset=48300";
 
 #[test]
@@ -96,5 +96,6 @@ fn names_and_roots_that_are_none_are_refused() {
         assert!(err.starts_with("cannot make a jail of"), "{err}");
     }
     let jail = describe(&request(Path::new("/a b"))).expect("a jail");
-    assert_eq!(jail.params[1..3], ["path=/a b", "host.hostname=web"]);
+    assert_eq!(jail.params[0], "path=/a b");
+    assert_eq!(jail.params[2], "host.hostname=web");
 }

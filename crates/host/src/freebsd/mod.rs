@@ -16,10 +16,11 @@ pub mod mounts;
 pub mod net;
 pub mod pf;
 pub mod run;
+#[cfg(any(test, feature = "simulated"))]
+pub mod simulated;
 pub mod storage;
 pub mod store;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod vectors;
 mod within;
-#[cfg(any(test, feature = "simulated"))]
-pub mod simulated;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use super::run::{Answer, Call, ToolError, Tools};
-use super::{datasets, devfs, image, jail, mounts};
+use super::vectors::is_listed;
 
 /// Expects calls in their order and gives the answers that it was told. What was
 /// expected and did not come fails the test when this is dropped.
@@ -71,53 +71,6 @@ impl Drop for Scripted {
         let left: Vec<&String> = expected.iter().map(|(call, _)| call).collect();
         assert!(left.is_empty(), "these calls were expected: {left:?}");
     }
-}
-
-/// Whether a call has the form of one that a module lists.
-fn is_listed(call: &Call) -> bool {
-    let lists = [datasets::VECTORS, devfs::VECTORS, image::VECTORS, jail::VECTORS, mounts::VECTORS];
-    let tool = call.tool.to_string();
-    let words: Vec<&str> =
-        std::iter::once(&*tool).chain(call.args.iter().map(String::as_str)).collect();
-    lists.iter().copied().flatten().any(|form| is_of(form, &words))
-}
-
-/// Whether words have a form: `{name}` stands for any text that is not empty, a
-/// last word `{…}` for any number of words.
-fn is_of(form: &str, words: &[&str]) -> bool {
-    let forms: Vec<&str> = form.split(' ').collect();
-    let (forms, open) = match forms.split_last() {
-        Some((&"{…}", first)) => (first, true),
-        _ => (&forms[..], false),
-    };
-    let length = if open { words.len() >= forms.len() } else { words.len() == forms.len() };
-    length && forms.iter().zip(words).all(|(form, word)| is_word_of(form, word))
-}
-
-fn is_word_of(form: &str, word: &str) -> bool {
-    match form.split_once('{') {
-        None => form == word,
-        Some((before, rest)) => {
-            let after = rest.split_once('}').map_or("", |(_, after)| after);
-            let inner = word.strip_prefix(before);
-            // What follows a place is found where it comes first.
-            inner.is_some_and(|inner| match after.split('{').next().unwrap_or_default() {
-                "" if after.is_empty() => !inner.is_empty(),
-                "" => false,
-                fixed => inner
-                    .match_indices(fixed)
-                    .any(|(at, _)| at > 0 && is_word_of(after, &inner[at..])),
-            })
-        }
-    }
-}
-
-#[test]
-fn forms_are_told_apart() {
-    let is = |form: &str, typed: &str| is_of(form, &typed.split(' ').collect::<Vec<_>>());
-    assert!(is("umount {target}", "umount /a") && !is("umount {target}", "umount -f /a"));
-    assert!(is("x a={a},b={b}", "x a=1,b=2") && !is("x a={a},b={b}", "x a=1,b="));
-    assert!(is("jail -c {…}", "jail -c a b") && !is("jail -c {…}", "jail -m a b"));
 }
 
 #[test]

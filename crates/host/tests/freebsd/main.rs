@@ -6,3 +6,4 @@ mod recording;
 mod replay;
 mod sections;
 mod shell;
+mod vectors;

@@ -145,7 +145,9 @@ pub(crate) const SECTIONS: &[(u8, &str, Plan)] = &[
 /// section shows and from the recorder's remarks.
 pub(crate) fn before(run: u8, name: &str) -> &'static [&'static str] {
     match (run, name) {
-        (1, "jail: host and disabled") => &["mkdir -p /tmp/m/dev; mkdir -p /payload", NULLFS],
+        (1, "jail: host and disabled") => {
+            &["mkdir -p /tmp/m/dev; mkdir -p /payload; mount -t tmpfs tmpfs /payload"]
+        }
         (1, "pf anchors") => &[
             "printf 'nat-anchor \"kleene/*\"\\nrdr-anchor \"kleene/*\"\\nanchor \"kleene/*\"\\n' \
              > /tmp/main.conf",
@@ -181,9 +183,6 @@ pub(crate) fn before(run: u8, name: &str) -> &'static [&'static str] {
         _ => later(run, name),
     }
 }
-
-/// A read-only view of `/`, with a devfs and a tmpfs on it.
-const NULLFS: &str = "mount -t tmpfs tmpfs /payload; mount -t nullfs -o ro / /jr";
 
 /// In runs 2 to 6 nothing had brought lo0 up.
 const LO0_DOWN: &str = "ifconfig lo0 inet6 ::1 -alias; ifconfig lo0 inet6 fe80::1 -alias; \

@@ -9,7 +9,7 @@ use kleene_engine::inside::Inside;
 use kleene_engine::piece::Piece;
 use kleene_model::{ContainerId, Family, LinkName};
 
-use super::error::NetError;
+use super::error::{NetError, unreadable};
 use super::interfaces::{self, Interface};
 use super::{FreeBsdHost, ifconfig, inner, settings};
 use crate::freebsd::pf::{GROUP, GROUP_CABLES, GROUP_NETWORKS};
@@ -128,7 +128,13 @@ fn find(tools: &dyn Tools, link: &LinkName) -> Result<Option<Interface>, NetErro
     let call = ifconfig(["-f", "inet:cidr,inet6:cidr", link.as_str()]);
     match tools.run(&call) {
         Err(err) if err.says(GONE) => Ok(None),
-        printed => Ok(interfaces::interfaces(&printed?.stdout)?.pop()),
+        printed => {
+            let mut found = interfaces::interfaces(&printed?.stdout)?;
+            match (found.pop(), found.is_empty()) {
+                (Some(found), true) => Ok(Some(found)),
+                _ => Err(unreadable("ifconfig", "not one interface")),
+            }
+        }
     }
 }
 
@@ -145,35 +151,50 @@ fn owned(tools: &dyn Tools, link: &Owned) -> Result<Option<Interface>, NetError>
 }
 
 /// Makes the interface of a network. Half made it goes again.
+///
+/// It has its mark before its name: whatever happens in between, nobody finds an
+/// interface under a network's name that is nobody's.
 fn make(tools: &dyn Tools, kind: &str, link: &LinkName, mark: &Mark) -> Result<(), NetError> {
-    let name = link.as_str();
-    if let Err(err) = tools.run(&ifconfig([kind, "create", "name", name])) {
-        // Where the name is taken, it was made nevertheless: under the name that is
-        // printed (FreeBSD 13.2).
-        if let Some(left) = err.answer().map(|answer| answer.stdout.trim())
-            && let Ok(left) = LinkName::parse(left)
-        {
-            done(tools, &ifconfig([left.as_str(), "destroy"]))?;
+    let printed = tools.run(&ifconfig([kind, "create"]))?.stdout;
+    let made = printed.trim();
+    let made = LinkName::parse(made).map_err(|_| unreadable("ifconfig", made))?;
+    let furnish = || {
+        mark_link(tools, &made, mark, GROUP_NETWORKS)?;
+        match tools.run(&ifconfig([made.as_str(), "name", link.as_str()])) {
+            Err(err) if err.says("File exists") => Err(NetError::NameTaken(link.clone())),
+            named => Ok(named.map(drop)?),
         }
-        return Err(match err.says("File exists") {
-            true => NetError::NameTaken(link.clone()),
-            false => err.into(),
-        });
-    }
-    mark_link(tools, link, mark, GROUP_NETWORKS).inspect_err(|_| undo(tools, link))
+    };
+    // Under which name it is after a refusal is not known.
+    furnish().inspect_err(|_| {
+        undo(tools, &made, mark, true);
+        undo(tools, link, mark, false);
+    })
 }
 
 fn mark_link(tools: &dyn Tools, link: &LinkName, mark: &Mark, group: &str) -> Result<(), NetError> {
-    let name = link.as_str();
-    done(tools, &ifconfig([name, "description", &mark.to_string()]))?;
-    done(tools, &ifconfig([name, "group", GROUP]))?;
-    done(tools, &ifconfig([name, "group", group]))
+    done(tools, &ifconfig([link.as_str(), "description", &mark.to_string()]))?;
+    join(tools, link, group)
 }
 
-/// Removes what was made a moment ago and got no mark yet. If that is refused, the
-/// error of before is the one that is told.
-fn undo(tools: &dyn Tools, link: &LinkName) {
-    drop(tools.run(&ifconfig([link.as_str(), "destroy"])));
+/// Puts an interface of ours into its groups.
+fn join(tools: &dyn Tools, link: &LinkName, group: &str) -> Result<(), NetError> {
+    done(tools, &ifconfig([link.as_str(), "group", GROUP]))?;
+    done(tools, &ifconfig([link.as_str(), "group", group]))
+}
+
+/// Removes what was made a moment ago: where it has its mark, and under the name that
+/// it was made with also where it has none yet. If that is refused, the error of before
+/// is the one that is told.
+fn undo(tools: &dyn Tools, link: &LinkName, mark: &Mark, made: bool) {
+    let Ok(Some(found)) = find(tools, link) else { return };
+    let ours = match found.description.as_deref() {
+        Some(text) => Mark::parse(text).as_ref() == Some(mark),
+        None => made,
+    };
+    if ours {
+        drop(tools.run(&ifconfig([link.as_str(), "destroy"])));
+    }
 }
 
 fn destroy(tools: &dyn Tools, link: &Owned) -> Result<(), NetError> {
@@ -195,7 +216,7 @@ fn make_cable(tools: &dyn Tools, cable: &Cable, mark: &Mark) -> Result<(), NetEr
         made => drop(made?),
     }
     let furnish = || {
-        mark_link(tools, host, mark, GROUP_CABLES)?;
+        done(tools, &ifconfig([host.as_str(), "description", &mark.to_string()]))?;
         done(tools, &ifconfig([host.as_str(), "ether", &host_mac.to_string()]))?;
         done(tools, &ifconfig([inner.as_str(), "ether", &inner_mac.to_string()]))?;
         if let Some(mtu) = mtu.map(|mtu| mtu.to_string()) {
@@ -203,9 +224,11 @@ fn make_cable(tools: &dyn Tools, cable: &Cable, mark: &Mark) -> Result<(), NetEr
             done(tools, &ifconfig([inner.as_str(), "mtu", &mtu]))?;
         }
         // It keeps its MAC address and its MTU on the way (FreeBSD 13.2).
-        done(tools, &ifconfig([inner.as_str(), "vnet", &container.to_string()]))
+        done(tools, &ifconfig([inner.as_str(), "vnet", &container.to_string()]))?;
+        // The last of these is how a whole cable is known.
+        join(tools, host, GROUP_CABLES)
     };
-    furnish().inspect_err(|_: &NetError| undo(tools, host))
+    furnish().inspect_err(|_: &NetError| undo(tools, host, mark, true))
 }
 
 fn plug(host: &mut FreeBsdHost, link: &LinkName, bridge: &LinkName) -> Result<(), NetError> {

@@ -101,7 +101,7 @@ pub(super) fn add_address(
 ) -> Result<(), NetError> {
     let text = addr.to_string();
     match Family::of(addr.addr()) {
-        Family::V4 => ifconfig(tools, container, &[link.as_str(), "inet", &text]),
+        Family::V4 => ifconfig(tools, container, &[link.as_str(), "inet", &text, "alias"]),
         // Else it is a second until it can be used (FreeBSD 13.2).
         Family::V6 => ifconfig(tools, container, &[link.as_str(), "inet6", &text, "no_dad"]),
     }

@@ -47,6 +47,9 @@ impl Interface {
 /// [`NetError::Unreadable`], where a line is not what ifconfig prints. One of a kind
 /// that is of no interest here is skipped: there are many.
 pub fn interfaces(printed: &str) -> Result<Vec<Interface>, NetError> {
+    if !printed.is_empty() && !printed.ends_with('\n') {
+        return Err(unreadable("ifconfig", printed.lines().last().unwrap_or_default()));
+    }
     let mut interfaces: Vec<Interface> = Vec::new();
     for line in printed.lines() {
         if let Some(indented) = line.strip_prefix(['\t', ' ']) {
@@ -162,14 +165,15 @@ kleene1: flags=8843<UP,BROADCAST,RUNNING,SIMPLEX,MULTICAST> metric 0 mtu 1500
     #[test]
     fn what_ifconfig_does_not_print_is_an_error() {
         for bad in [
-            "lo0: flags=8049<UP",
-            "lo0: flags=8049<UP> metric 0",
-            "\tinet 127.0.0.1/8",
-            "lo0: flags=8049<UP> metric 0 mtu 16384\n\tinet 127.0.0.1",
-            "lo0: flags=8049<UP> metric 0 mtu 16384\n\tinet ::1/128",
-            "lo0: flags=8049<UP> metric 0 mtu 16384\n\tinet6 fe80::x%lo0/64",
-            "lo0: flags=8049<UP> metric 0 mtu 16384\n\tmember:",
-            "ifconfig: nichts gefunden",
+            "lo0: flags=8049<UP\n",
+            "lo0: flags=8049<UP> metric 0\n",
+            "\tinet 127.0.0.1/8\n",
+            "lo0: flags=8049<UP> metric 0 mtu 16384\n\tinet 127.0.0.1\n",
+            "lo0: flags=8049<UP> metric 0 mtu 16384\n\tinet ::1/128\n",
+            "lo0: flags=8049<UP> metric 0 mtu 16384\n\tinet6 fe80::x%lo0/64\n",
+            "lo0: flags=8049<UP> metric 0 mtu 16384\n\tmember:\n",
+            "lo0: flags=8049<UP> metric 0 mtu 16384\n\tgroups: l",
+            "ifconfig: nichts gefunden\n",
         ] {
             assert!(interfaces(bad).is_err(), "{bad:?}");
         }

@@ -8,16 +8,34 @@ use kleene_engine::change::Mark;
 use kleene_engine::piece::Piece;
 use kleene_model::{Dual, Family, LinkName};
 
-use super::error::NetError;
+use super::error::{NetError, unreadable};
 use super::interfaces::{self, Interface, MOST_MEMBERS};
 use super::routes::{self, Route};
 use super::{FreeBsdHost, ifconfig};
+use crate::freebsd::pf::GROUP_CABLES;
 use crate::freebsd::run::{Call, Tool, Tools};
 
+/// How often all interfaces are listed, if some come and go in between.
+const TIMES: u32 = 3;
+
 /// All interfaces of the host.
+///
+/// They are listed twice, with what they have and by name: of an answer that was cut
+/// nobody could tell what is gone from what was not said.
 pub(super) fn all_interfaces(tools: &dyn Tools) -> Result<Vec<Interface>, NetError> {
-    let call = ifconfig(["-a", "-f", "inet:cidr,inet6:cidr"]);
-    interfaces::interfaces(&tools.run(&call)?.stdout)
+    let mut missing = String::new();
+    for _ in 0..TIMES {
+        let call = ifconfig(["-a", "-f", "inet:cidr,inet6:cidr"]);
+        let interfaces = interfaces::interfaces(&tools.run(&call)?.stdout)?;
+        let names = tools.run(&ifconfig(["-l"]))?.stdout;
+        let said: BTreeSet<&str> = interfaces.iter().map(|one| one.name.as_str()).collect();
+        let names: BTreeSet<&str> = names.split_whitespace().collect();
+        if said == names && !said.is_empty() {
+            return Ok(interfaces);
+        }
+        missing = names.symmetric_difference(&said).copied().collect::<Vec<_>>().join(", ");
+    }
+    Err(unreadable("ifconfig", &format!("it lists, or does not: {missing}")))
 }
 
 fn all_routes(tools: &dyn Tools) -> Result<Vec<Route>, NetError> {
@@ -70,7 +88,11 @@ fn link(interface: &Interface) -> Link {
         LinkKind::Other
     };
     let description = interface.description.as_deref();
-    Link::observed(interface.name.clone(), kind, interface.up, description).with_mtu(interface.mtu)
+    // The last that a cable of ours is given.
+    let half = kind == LinkKind::Cable && !interface.is_in(GROUP_CABLES);
+    Link::observed(interface.name.clone(), kind, interface.up, description)
+        .with_mtu(interface.mtu)
+        .as_half_made(half)
 }
 
 /// The members of a bridge: those that are listed, and where that list is full those
@@ -139,12 +161,11 @@ pub(super) fn way_out(host: &FreeBsdHost, addr: IpAddr) -> Result<Option<LinkNam
     {
         return Ok(None);
     }
-    let family = match Family::of(addr) {
-        Family::V4 => "-inet",
-        Family::V6 => "-inet6",
-    };
     let text = addr.to_string();
-    let call = Call::new(Tool::Route, ["-n", "get", family, &text]);
+    let call = match Family::of(addr) {
+        Family::V4 => Call::new(Tool::Route, ["-n", "get", &text]),
+        Family::V6 => Call::new(Tool::Route, ["-n", "get", "-inet6", &text]),
+    };
     // Without a route it says so and ends with 1.
     routes::way(&host.tools().call(&call)?.stdout)
 }

@@ -13,6 +13,8 @@ use crate::freebsd::run::{Call, Tool, Tools};
 /// A socket that listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Socket {
+    /// Its protocol.
+    pub protocol: Protocol,
     /// Its address; `None` on the wildcard.
     pub addr: Option<IpAddr>,
     /// Its port.
@@ -35,38 +37,40 @@ pub(super) fn listeners(
 ) -> Result<Vec<Listener>, NetError> {
     let list: Vec<String> = ports.iter().map(range).collect();
     let (protocol, list) = (protocol.to_string(), list.join(","));
-    of_host(tools, &Call::new(Tool::Sockstat, ["-46l", "-P", &protocol, "-p", &list]))
+    let call = Call::new(Tool::Sockstat, ["-46l", "-P", &protocol, "-p", &list]);
+    let on_host = of_host(tools, sockets(&tools.run(&call)?.stdout)?)?;
+    Ok(on_host.into_iter().map(Socket::listener).collect())
 }
 
-/// The sockets of the host's programs that are on every address.
+/// The sockets of the host's programs that are on every address, and their protocol.
 ///
 /// # Errors
 /// [`NetError`].
-pub fn wildcards(tools: &dyn Tools, protocol: Protocol) -> Result<Vec<Listener>, NetError> {
-    let protocol = protocol.to_string();
-    let mut all = of_host(tools, &Call::new(Tool::Sockstat, ["-46l", "-P", &protocol]))?;
-    all.retain(|listener| listener.addr.is_none());
-    Ok(all)
+pub fn wildcards(tools: &dyn Tools) -> Result<Vec<(Protocol, Listener)>, NetError> {
+    let all = sockets(&tools.run(&Call::new(Tool::Sockstat, ["-46l"]))?.stdout)?;
+    let all = all.into_iter().filter(|socket| socket.addr.is_none()).collect();
+    let on_host = of_host(tools, all)?.into_iter();
+    Ok(on_host.map(|socket| (socket.protocol, socket.listener())).collect())
 }
 
-fn of_host(tools: &dyn Tools, call: &Call) -> Result<Vec<Listener>, NetError> {
-    let sockets = sockets(&tools.run(call)?.stdout)?;
+/// Those of them that are of no jail.
+fn of_host(tools: &dyn Tools, mut sockets: Vec<Socket>) -> Result<Vec<Socket>, NetError> {
     if sockets.is_empty() {
-        return Ok(Vec::new());
+        return Ok(sockets);
     }
     let pids: Vec<String> = sockets.iter().map(|socket| socket.pid.to_string()).collect();
     let call = Call::new(Tool::Ps, ["--libxo", "json", "-o", "pid,jid", "-p", &pids.join(",")]);
     // Those that have ended since are not listed: with none left it says 1.
     let jails = jails(&tools.call(&call)?.stdout)?;
-    let on_host = |socket: &Socket| jails.get(&socket.pid) == Some(&0);
-    let on_host = sockets.into_iter().filter(on_host);
-    Ok(on_host
-        .map(|Socket { addr, port, pid, command }| Listener {
-            addr,
-            port,
-            holder: format!("{command} (pid {pid})"),
-        })
-        .collect())
+    sockets.retain(|socket| jails.get(&socket.pid) == Some(&0));
+    Ok(sockets)
+}
+
+impl Socket {
+    fn listener(self) -> Listener {
+        let Self { protocol: _, addr, port, pid, command } = self;
+        Listener { addr, port, holder: format!("{command} (pid {pid})") }
+    }
 }
 
 fn range(ports: &Ports) -> String {
@@ -88,13 +92,18 @@ pub fn sockets(printed: &str) -> Result<Vec<Socket>, NetError> {
     if !heading.starts_with("USER") {
         return Err(unreadable("sockstat", heading));
     }
-    lines.map(|line| socket(line).ok_or_else(|| unreadable("sockstat", line))).collect()
+    let read = lines.map(|line| socket(line).ok_or_else(|| unreadable("sockstat", line)));
+    let read: Vec<Option<Socket>> = read.collect::<Result<_, _>>()?;
+    Ok(read.into_iter().flatten().collect())
 }
 
-fn socket(line: &str) -> Option<Socket> {
+/// One of another protocol is `Some(None)`, one that cannot be read `None`.
+fn socket(line: &str) -> Option<Option<Socket>> {
     let mut words = line.split_whitespace().rev();
-    let (_foreign, local, _protocol, _fd) =
+    let (_foreign, local, protocol, _fd) =
         (words.next()?, words.next()?, words.next()?, words.next()?);
+    let of = |of: &Protocol| protocol.starts_with(&of.to_string());
+    let protocol = Protocol::BOTH.into_iter().find(of);
     // A socket that no process holds any more has a `?` there.
     let pid = words.next()?.parse().unwrap_or(0);
     let mut program: Vec<&str> = words.collect();
@@ -105,7 +114,10 @@ fn socket(line: &str) -> Option<Socket> {
         "*" => None,
         addr => Some(addr.parse().ok()?),
     };
-    Some(Socket { addr, port: port.parse().ok()?, pid, command: program.join(" ") })
+    let (port, command) = (port.parse(), program.join(" "));
+    // A raw socket has no port.
+    let Some(protocol) = protocol else { return Some(None) };
+    Some(Some(Socket { protocol, addr, port: port.ok()?, pid, command }))
 }
 
 #[derive(Deserialize)]
@@ -151,6 +163,7 @@ root     sk         823   3  tcp46  *:101                 *:*
 root     my daemon  821   3  tcp6   fd00:2:3::1:100       *:*
 www      nginx      819   3  tcp4   10.2.3.1:100          *:*
 ?        ?          ?     ?  tcp4   *:80                  *:*
+root     dhclient   17    5  raw4   *:*                   *:*
 ";
         let read = sockets(printed).expect("reads");
         let shown: Vec<String> = read

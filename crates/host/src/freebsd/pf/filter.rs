@@ -157,6 +157,14 @@ impl World {
         Ok((!anchor.text.is_empty() || matches!(place, Place::Network(_))).then_some(anchor))
     }
 
+    /// The tables, as they shall be; none where there are no networks.
+    fn tables(&self) -> Result<Vec<Table>, PfError> {
+        match self.policy.networks.is_empty() {
+            true => Ok(Vec::new()),
+            false => tables(&self.policy, &self.facts),
+        }
+    }
+
     fn places(&self) -> BTreeSet<Place> {
         let Policy { networks, members, publications, .. } = &self.policy;
         let cables = self.facts.cables.iter().map(|cable| Place::Cables(cable.container));
@@ -250,7 +258,7 @@ impl Filter {
             }
         }
         let change = Change {
-            tables: tables(&after.policy, &after.facts)?,
+            tables: after.tables()?,
             gone: gone(&before, &after)?,
             texts: wanted,
             constants: constants(after.policy.networks.is_empty()),
@@ -276,10 +284,12 @@ impl Filter {
                 broken.insert(place);
             }
         }
-        let lost_addresses = self.standing.missing(&tables(&world.policy, &world.facts)?);
+        let tables = world.tables()?;
+        let lost_addresses = self.standing.missing(&tables);
         let whole = constants(world.policy.networks.is_empty())
             .iter()
-            .all(|(name, anchor)| self.standing.has(name, anchor.as_ref()));
+            .all(|(name, anchor)| self.standing.has(name, anchor.as_ref()))
+            && tables.iter().all(|table| self.standing.has_table(&table.name));
         let before = self.pieces.len();
         self.pieces.retain(|piece| {
             let mut places = BTreeSet::new();
@@ -341,10 +351,7 @@ impl Filter {
                 wanted.insert(name, None);
             }
         }
-        let tables = match empty {
-            true => Vec::new(),
-            false => tables(&world.policy, &world.facts)?,
-        };
+        let tables = world.tables()?;
         let gone = self.standing.surplus(&tables);
         for table in &gone {
             let kept = tables.iter().any(|kept| kept.name == table.name);
@@ -381,8 +388,8 @@ fn world_names(world: &World) -> BTreeSet<String> {
 
 /// What goes from tables, and tables that go.
 fn gone(before: &World, after: &World) -> Result<Vec<Table>, PfError> {
-    let after = tables(&after.policy, &after.facts)?;
-    let mut gone = tables(&before.policy, &before.facts)?;
+    let after = after.tables()?;
+    let mut gone = before.tables()?;
     for table in &mut gone {
         let kept = after.iter().find(|kept| kept.name == table.name);
         table.addresses.retain(|addr| !kept.is_some_and(|kept| kept.addresses.contains(addr)));

@@ -103,6 +103,10 @@ impl Standing {
         wanted.iter().flat_map(lost).collect()
     }
 
+    pub(super) fn has_table(&self, name: &str) -> bool {
+        self.tables.contains_key(name)
+    }
+
     /// Whether there are anchors beside these.
     pub(super) fn has_more(&self, names: &BTreeSet<String>) -> bool {
         self.anchors.keys().any(|name| !names.contains(name))
@@ -125,9 +129,8 @@ impl Standing {
         change: &Change,
     ) -> Result<(), FilterError> {
         let Change { tables, gone, texts, constants, stale } = change;
-        let none_left = constants.values().all(Option::is_none);
         // Made while they are empty, too: a rule finds a table that was there first.
-        for table in tables.iter().filter(|_| !none_left) {
+        for table in tables {
             self.add(tools, &table.name, &table.addresses)?;
         }
         // Those of networks first, those of ports last: `net`, `cab`, `own`, `pub`.
@@ -151,7 +154,7 @@ impl Standing {
         }
         // That of all addresses first.
         for table in gone.iter().rev() {
-            let stays = !none_left && tables.iter().any(|stays| stays.name == table.name);
+            let stays = tables.iter().any(|stays| stays.name == table.name);
             self.take_out(tools, table, stays)?;
         }
         Ok(())
@@ -189,8 +192,11 @@ impl Standing {
         if known.is_some() && new.is_empty() {
             return Ok(());
         }
-        let list: String = new.iter().map(|addr| format!("{addr}\n")).collect();
-        tools.run(&pfctl(["-t", table, "-T", "add", "-f", "-"]).with_stdin(list))?;
+        match new.is_empty() {
+            // A list without addresses makes a table without addresses.
+            true => drop(tools.run(&pfctl(["-t", table, "-T", "add", "-f", "-"]))?),
+            false => change_table(tools, table, "add", &new)?,
+        }
         self.tables.entry(table.to_owned()).or_default().extend(addresses);
         Ok(())
     }
@@ -233,15 +239,29 @@ impl Standing {
             self.tables.remove(&table.name);
             return Ok(());
         }
-        let list: String =
-            known.intersection(&table.addresses).map(|addr| format!("{addr}\n")).collect();
-        if !list.is_empty() {
-            let delete = pfctl(["-t", &table.name, "-T", "delete", "-f", "-"]);
-            tools.run(&delete.with_stdin(list))?;
-            known.retain(|addr| !table.addresses.contains(addr));
-        }
+        let gone = known.intersection(&table.addresses).map(ToString::to_string);
+        let gone: Vec<String> = gone.collect();
+        change_table(tools, &table.name, "delete", &gone)?;
+        known.retain(|addr| !table.addresses.contains(addr));
         Ok(())
     }
+}
+
+/// How many addresses go to pfctl at once: less than any system takes as arguments.
+const AT_ONCE: usize = 500;
+
+/// Adds addresses to a table, or deletes them from it.
+fn change_table(
+    tools: &dyn Tools,
+    table: &str,
+    verb: &str,
+    addresses: &[String],
+) -> Result<(), ToolError> {
+    for some in addresses.chunks(AT_ONCE) {
+        let args = ["-t", table, "-T", verb].into_iter().chain(some.iter().map(String::as_str));
+        tools.run(&Call::new(Tool::Pfctl, args))?;
+    }
+    Ok(())
 }
 
 pub(super) fn pfctl<const N: usize>(args: [&str; N]) -> Call {

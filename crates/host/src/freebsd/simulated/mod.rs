@@ -26,6 +26,8 @@ mod quirk;
 mod session;
 mod somebody;
 mod state;
+#[cfg(test)]
+mod tests;
 mod tools;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -53,8 +53,13 @@ pub(crate) struct Dataset {
     /// What was set on it.
     pub(crate) properties: BTreeMap<String, String>,
     pub(crate) mounted: bool,
-    /// In the order of creation, with what `created` would tell.
-    pub(crate) created: u64,
+}
+
+/// A snapshot of a dataset.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    /// What was set on it.
+    pub(crate) properties: BTreeMap<String, String>,
 }
 
 /// A socket that listens or is connected, as sockstat shows it.
@@ -94,7 +99,7 @@ pub struct State {
     pub(crate) modules: Vec<String>,
     pub(crate) pools: BTreeSet<String>,
     pub(crate) datasets: BTreeMap<String, Dataset>,
-    pub(crate) snapshots: BTreeMap<String, u64>,
+    pub(crate) snapshots: BTreeMap<String, Snapshot>,
     pub(crate) sockets: Vec<Socket>,
     pub(crate) neighbours: Vec<Neighbour>,
     pub(crate) files: BTreeMap<String, String>,
@@ -211,6 +216,15 @@ impl State {
     pub(crate) fn links_of(&self, vnet: VnetId) -> impl Iterator<Item = (LinkId, &Link)> {
         let ids = self.vnets.get(&vnet).into_iter().flat_map(|vnet| &vnet.links);
         ids.map(|id| (*id, self.link(*id)))
+    }
+
+    /// Whether a directory is there: it was made, or one above it. What lies below a
+    /// directory that was made is not known one by one.
+    pub(crate) fn has_directory(&self, path: &str) -> bool {
+        let above = |dir: &&String| dir.len() > 1 && path.starts_with(&format!("{dir}/"));
+        let missing = path.split('/').any(|part| part.starts_with("nosuch"));
+        self.directories.contains(path)
+            || !missing && self.directories.iter().any(|dir| above(&dir))
     }
 
     /// Ends duplicate address detection everywhere, as a second of time does.

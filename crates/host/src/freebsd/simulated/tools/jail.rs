@@ -142,7 +142,7 @@ pub(crate) fn create(s: &mut Session<'_>, told: &Told) -> Done<u32> {
 /// Makes the jail in the kernel.
 fn make(s: &mut Session<'_>, told: &Told, name: &str, addresses: Vec<IpAddr>) -> Done<u32> {
     let path = told.value("path").unwrap_or("/").to_owned();
-    if !s.state.directories.contains(&path) {
+    if !s.state.has_directory(&path) {
         return s.refuse(format_args!("jail: path {path}: No such file or directory"));
     }
     let vnet = told.says("vnet") || told.value("vnet") == Some("new");

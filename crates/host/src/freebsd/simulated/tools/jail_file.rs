@@ -22,31 +22,70 @@ pub(crate) fn read(s: &mut Session<'_>, file: &str) -> Done<Vec<Configured>> {
             }
         },
     };
+    let mut words = words(&text)?.into_iter().peekable();
     let mut all = Vec::new();
-    let mut rest = text.trim();
-    while !rest.is_empty() {
-        let split = rest.split_once('{').and_then(|(name, rest)| {
-            let (body, rest) = rest.split_once('}')?;
-            Some((name.trim(), body, rest.trim()))
-        });
-        let Some((name, body, after)) = split else { return unknown("a text of jail.conf") };
-        all.push(Configured { name: name.to_owned(), told: told(name, body) });
-        rest = after;
+    while let Some(name) = words.next() {
+        if words.next().as_deref() != Some("{") {
+            return unknown("a text of jail.conf without '{'");
+        }
+        let mut told = Told::default();
+        told.words.push(("name".to_owned(), Some(name.clone())));
+        loop {
+            let Some(word) = words.next() else {
+                return unknown("a text of jail.conf without '}'");
+            };
+            match word.as_str() {
+                "}" => break,
+                ";" => continue,
+                _ => {}
+            }
+            let sets = words.next_if(|next| next == "=" || next == "+=").is_some();
+            let value = if sets { words.next() } else { None };
+            told.words.push((word, value));
+        }
+        all.push(Configured { name, told });
     }
     Ok(all)
 }
 
-fn told(name: &str, body: &str) -> Told {
-    let mut told = Told::default();
-    told.words.push(("name".to_owned(), Some(name.to_owned())));
-    for statement in body.split(';').map(str::trim).filter(|one| !one.is_empty()) {
-        let (word, value) = match statement.split_once('=') {
-            Some((word, value)) => (word.trim(), Some(value.trim().trim_matches('"').to_owned())),
-            None => (statement, None),
-        };
-        told.words.push((word.to_owned(), value));
+/// Splits a text of jail.conf; what is in quotes is one word.
+fn words(text: &str) -> Done<Vec<String>> {
+    let mut words = Vec::new();
+    let mut rest = text.trim_start();
+    while let Some(c) = rest.chars().next() {
+        if let Some(after) = rest.strip_prefix("+=") {
+            words.push("+=".to_owned());
+            rest = after;
+        } else if "{};=".contains(c) {
+            words.push(c.to_string());
+            rest = &rest[1..];
+        } else if c == '"' || c == '\'' {
+            rest = quoted(&rest[1..], c, &mut words)?;
+        } else {
+            let end = rest.find(|c: char| c.is_whitespace() || "{};=+\"'".contains(c));
+            let end = end.filter(|end| *end > 0).unwrap_or(rest.len());
+            words.push(rest[..end].to_owned());
+            rest = &rest[end..];
+        }
+        rest = rest.trim_start();
     }
-    told
+    Ok(words)
+}
+
+fn quoted<'a>(text: &'a str, quote: char, words: &mut Vec<String>) -> Done<&'a str> {
+    let mut word = String::new();
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\\' => word.extend(chars.next().map(|(_, c)| c)),
+            c if c == quote => {
+                words.push(word);
+                return Ok(&text[at + 1..]);
+            }
+            c => word.push(c),
+        }
+    }
+    unknown("a quote in jail.conf that does not end")
 }
 
 fn find<'a>(all: &'a [Configured], name: &str) -> Option<&'a Configured> {

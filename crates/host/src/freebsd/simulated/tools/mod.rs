@@ -22,3 +22,4 @@ pub(crate) mod route;
 pub(crate) mod sockstat;
 pub(crate) mod sysctl;
 pub(crate) mod zfs;
+mod zfs_properties;

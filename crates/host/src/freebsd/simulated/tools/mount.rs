@@ -84,23 +84,34 @@ fn add(s: &mut Session<'_>, kind: &str, options: &str, source: &str, at: &str) -
             _ => return unknown(format_args!("the option {option}")),
         }
     }
-    if !s.state.directories.contains(at) && !is_below(s, at) {
+    if !s.state.has_directory(at) {
         return s.refuse(format_args!("mount: {at}: No such file or directory"));
     }
     s.state.mounts.push(mounted);
     Ok(())
 }
 
-/// Whether a directory can be there because one above it was made.
-fn is_below(s: &Session<'_>, at: &str) -> bool {
-    let above = |dir: &&String| dir.len() > 1 && at.starts_with(&format!("{dir}/"));
-    s.state.directories.iter().any(|dir| above(&dir))
+/// Runs mount_nullfs.
+pub(crate) fn nullfs(s: &mut Session<'_>, args: &[&str]) -> Done {
+    let (options, source, at) = match args {
+        ["-o", options, source, at] => (*options, *source, *at),
+        [source, at] if !source.starts_with('-') => ("", *source, *at),
+        _ => return unknown("options of mount_nullfs together"),
+    };
+    if let Some(missing) = [source, at].into_iter().find(|path| !s.state.has_directory(path)) {
+        return s.refuse(format_args!("mount_nullfs: {missing}: No such file or directory"));
+    }
+    let same = |one: &Mounted| one.kind == "nullfs" && one.at == at && one.source == source;
+    if s.state.mounts.iter().any(same) {
+        return s.refuse(format_args!("mount_nullfs: {at}: Resource deadlock avoided"));
+    }
+    add(s, "nullfs", options, source, at)
 }
 
 /// Runs umount.
 pub(crate) fn umount(s: &mut Session<'_>, args: &[&str]) -> Done {
     let at = match args {
-        [at] | ["-f", at] => *at,
+        [at] | ["-f", at] if !at.starts_with('-') => *at,
         _ => return unknown("options of umount together"),
     };
     let last = s.state.mounts.iter().rposition(|one| one.at == at);

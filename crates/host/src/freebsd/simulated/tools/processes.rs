@@ -5,7 +5,7 @@ use crate::freebsd::simulated::state::Process;
 
 /// Runs ps.
 pub(crate) fn ps(s: &mut Session<'_>, args: &[&str]) -> Done {
-    let (mut json, mut columns, mut jail) = (false, "", None);
+    let (mut json, mut columns, mut jail, mut pids) = (false, "", None, None);
     let mut rest = args.iter().copied();
     while let Some(word) = rest.next() {
         match word {
@@ -15,22 +15,29 @@ pub(crate) fn ps(s: &mut Session<'_>, args: &[&str]) -> Done {
             },
             "-o" => columns = rest.next().unwrap_or_default(),
             "-J" => jail = rest.next(),
+            "-p" => pids = rest.next(),
             option => return unknown(option),
         }
     }
-    let Some(name) = jail else { return unknown("processes of the host") };
     let columns: Vec<&str> = if columns.is_empty() {
         vec!["pid", "tt", "stat", "time", "command"]
     } else {
         columns.split(',').collect()
     };
-    let Some(jail) = s.state.jail(name) else {
-        return s.refuse(format_args!("ps: Invalid jail id: {name}"));
+    let processes: Vec<(u32, Process)> = match (jail, pids) {
+        (Some(name), None) => match s.state.jail(name) {
+            Some(jail) => jail.processes.iter().map(|one| (jail.jid, one.clone())).collect(),
+            None => return s.refuse(format_args!("ps: Invalid jail id: {name}")),
+        },
+        (None, Some(pids)) => {
+            let wanted = |pid: u32| pids.split(',').any(|one| one == pid.to_string());
+            all(s).into_iter().filter(|(_, one)| wanted(one.pid)).collect()
+        }
+        _ => return unknown("processes of everybody"),
     };
-    let (jid, processes) = (jail.jid, jail.processes.clone());
     let mut table = Vec::new();
-    for one in &processes {
-        let cell = |column: &&str| cell(one, jid, column);
+    for (jid, one) in &processes {
+        let cell = |column: &&str| cell(one, *jid, column);
         table.push(columns.iter().map(cell).collect::<Done<Vec<String>>>()?);
     }
     if json {
@@ -40,6 +47,19 @@ pub(crate) fn ps(s: &mut Session<'_>, args: &[&str]) -> Done {
     }
     // Nobody there is a failure, like no match of pgrep.
     if processes.is_empty() { Err(Stop::Status(1)) } else { Ok(()) }
+}
+
+/// Those in jails, and those that have sockets, with their jails; 0 is the host.
+fn all(s: &Session<'_>) -> Vec<(u32, Process)> {
+    let in_jails = s.state.jails.values();
+    let in_jails =
+        in_jails.flat_map(|jail| jail.processes.iter().map(|one| (jail.jid, one.clone())));
+    let with_sockets = s.state.sockets.iter().map(|socket| {
+        let command = socket.command.clone();
+        let process = Process { pid: socket.pid, parent: 1, command, stubborn: false };
+        (socket.jail.unwrap_or_default(), process)
+    });
+    in_jails.chain(with_sockets).collect()
 }
 
 fn cell(one: &Process, jid: u32, column: &str) -> Done<String> {

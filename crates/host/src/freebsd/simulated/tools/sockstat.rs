@@ -5,6 +5,15 @@ use crate::freebsd::simulated::state::Socket;
 
 const USAGE: &str = "usage: sockstat [-46CciLlnqSsUuvw] [-j jid] [-p ports] [-P protocols]";
 
+/// Whether a list of ports and ranges has a port.
+fn covers(list: &str, port: Option<u16>) -> bool {
+    list.split(',').any(|item| {
+        let (first, last) = item.split_once('-').unwrap_or((item, item));
+        let range = first.parse().ok().zip(last.parse().ok());
+        range.zip(port).is_some_and(|((first, last), port)| (first..=last).contains(&port))
+    })
+}
+
 /// Runs sockstat.
 pub(crate) fn sockstat(s: &mut Session<'_>, args: &[&str]) -> Done {
     let (mut four, mut six, mut quiet) = (false, false, false);
@@ -53,11 +62,11 @@ pub(crate) fn sockstat(s: &mut Session<'_>, args: &[&str]) -> Done {
         // A jail that is asked for by name is asked in its own stack.
         let here = jid.is_some() || of == vnet;
         let (protocol, family) = socket.protocol.split_at(socket.protocol.len() - 1);
-        let port = socket.local.rsplit(':').next().unwrap_or_default();
+        let port = socket.local.rsplit(':').next().and_then(|port| port.parse().ok());
         own && here
             && (four && family == "4" || six && family == "6")
             && jid.is_none_or(|jid| socket.jail == Some(jid))
-            && is_in(ports, port)
+            && ports.is_none_or(|ports| covers(ports, port))
             && is_in(protocols, protocol)
     };
     let sockets: Vec<Socket> = s.state.sockets.iter().filter(wanted).cloned().collect();

@@ -3,16 +3,16 @@
 
 use std::collections::BTreeMap;
 
+use super::zfs_properties::{at_path, mountpoint, property};
 use crate::freebsd::simulated::session::{Done, Session, unknown};
-use crate::freebsd::simulated::state::{Dataset, State};
+use crate::freebsd::simulated::state::{Dataset, Snapshot, State};
 
 impl State {
     /// Imports a pool: its root dataset is mounted at `/NAME`.
     pub(crate) fn import(&mut self, name: &str) {
-        let created = u64::from(self.fresh());
         self.pools.insert(name.to_owned());
         self.modules.push("zfs".to_owned());
-        let root = Dataset { mounted: true, created, ..Dataset::default() };
+        let root = Dataset { mounted: true, ..Dataset::default() };
         self.datasets.insert(name.to_owned(), root);
         self.directories.insert(format!("/{name}"));
     }
@@ -23,17 +23,25 @@ pub(crate) fn zfs(s: &mut Session<'_>, args: &[&str]) -> Done {
     if s.jail.is_some() {
         return unknown("zfs in a jail");
     }
+    if let ["mount" | "set" | "send" | "promote", option, ..] = args
+        && option.starts_with('-')
+    {
+        return unknown(option);
+    }
     match args {
         ["list", rest @ ..] => list(s, rest),
         ["get", rest @ ..] => get(s, rest),
         ["create", rest @ ..] => create(s, rest),
-        ["snapshot", name] => snapshot(s, name),
+        ["snapshot", rest @ ..] => snapshot(s, rest),
+        ["send", name] => send(s, name),
+        ["receive" | "recv", rest @ ..] => receive(s, rest),
         ["clone", rest @ ..] => clone(s, rest),
         ["destroy", rest @ ..] => destroy(s, rest),
         ["set", pair, name] => set(s, pair, name),
         ["mount", name] => mount(s, name, true),
         ["unmount" | "umount", name] | ["unmount" | "umount", "-f", name] => mount(s, name, false),
-        ["rename", from, to] => rename(s, from, to),
+        // With -u it stays mounted where it is.
+        ["rename", from, to] | ["rename", "-u", from, to] => rename(s, from, to),
         ["promote", name] => promote(s, name),
         _ => unknown("what zfs is to do"),
     }
@@ -47,59 +55,9 @@ fn exists(s: &Session<'_>, name: &str) -> bool {
     s.state.datasets.contains_key(name) || s.state.snapshots.contains_key(name)
 }
 
-/// Where a dataset is mounted, by its own property or that of one above.
-fn mountpoint(state: &State, name: &str) -> String {
-    let mut below = String::new();
-    let mut at = name;
-    loop {
-        let set = state.datasets.get(at).and_then(|one| one.properties.get("mountpoint"));
-        match (set, at.rsplit_once('/')) {
-            (Some(set), _) if set == "none" || set == "legacy" => return set.clone(),
-            (Some(set), _) => return format!("{set}{below}"),
-            (None, Some((above, last))) => {
-                below = format!("/{last}{below}");
-                at = above;
-            }
-            (None, None) => return format!("/{at}{below}"),
-        }
-    }
-}
-
-fn property(s: &Session<'_>, name: &str, property: &str) -> Done<(String, &'static str)> {
-    let state = &*s.state;
-    let snapshot = name.contains('@');
-    let dataset = state.datasets.get(name);
-    let own = dataset.and_then(|one| one.properties.get(property));
-    Ok(match property {
-        "name" => (name.to_owned(), "-"),
-        "type" => (if snapshot { "snapshot" } else { "filesystem" }.to_owned(), "-"),
-        "used" | "refer" | "referenced" | "avail" | "available" => ("96K".to_owned(), "-"),
-        "origin" => {
-            (dataset.and_then(|one| one.origin.clone()).unwrap_or_else(|| "-".to_owned()), "-")
-        }
-        "mounted" => match dataset {
-            Some(one) => (if one.mounted { "yes" } else { "no" }.to_owned(), "-"),
-            None => ("-".to_owned(), "-"),
-        },
-        "mountpoint" if snapshot => ("-".to_owned(), "-"),
-        "mountpoint" => (mountpoint(state, name), if own.is_some() { "local" } else { "default" }),
-        user if user.contains(':') => match own {
-            Some(value) => (value.clone(), "local"),
-            None => ("-".to_owned(), "-"),
-        },
-        "canmount" | "readonly" | "quota" | "compression" | "atime" => match (own, property) {
-            (Some(value), _) => (value.clone(), "local"),
-            (None, "quota") => ("none".to_owned(), "default"),
-            (None, "readonly" | "compression") => ("off".to_owned(), "default"),
-            (None, _) => ("on".to_owned(), "default"),
-        },
-        property => return unknown(format_args!("the property {property}")),
-    })
-}
-
 fn list(s: &mut Session<'_>, args: &[&str]) -> Done {
     let (mut scripted, mut recursive, mut depth) = (false, false, None::<usize>);
-    let (mut kinds, mut columns, mut names) = ("filesystem", None, Vec::new());
+    let (mut kinds, mut columns, mut names) = ("filesystem", None, Vec::<String>::new());
     let mut rest = args.iter().copied();
     while let Some(word) = rest.next() {
         match word {
@@ -111,11 +69,17 @@ fn list(s: &mut Session<'_>, args: &[&str]) -> Done {
             "-t" => kinds = rest.next().unwrap_or_default(),
             "-o" => columns = rest.next(),
             option if option.starts_with('-') => return unknown(option),
-            name => names.push(name),
+            path if path.starts_with('/') => match at_path(s.state, path) {
+                Some(name) => names.push(name),
+                None => {
+                    return s.refuse(format_args!("cannot open '{path}': not a ZFS filesystem"));
+                }
+            },
+            name => names.push(name.to_owned()),
         }
     }
-    if let Some(name) = names.iter().find(|name| !exists(s, name)) {
-        return missing(s, name);
+    if let Some(name) = names.iter().find(|name| !exists(s, name)).cloned() {
+        return missing(s, &name);
     }
     let snapshots = kinds.split(',').any(|kind| ["snapshot", "snap", "all"].contains(&kind));
     let file_systems = kinds.split(',').any(|kind| ["filesystem", "fs", "all"].contains(&kind));
@@ -123,8 +87,8 @@ fn list(s: &mut Session<'_>, args: &[&str]) -> Done {
         one == name
             || one.strip_prefix(name).is_some_and(|rest| {
                 let levels = rest.matches(['/', '@']).count();
-                rest.starts_with(['/', '@'])
-                    && (recursive || depth.is_some_and(|depth| levels <= depth))
+                let deep = depth.map_or(recursive, |depth| levels <= depth);
+                rest.starts_with(['/', '@']) && deep
             })
     };
     let wanted = |one: &&String| names.is_empty() || names.iter().any(|name| below(one, name));
@@ -182,8 +146,8 @@ fn get(s: &mut Session<'_>, args: &[&str]) -> Done {
             cells.push(match column {
                 "name" => name,
                 "property" => wanted,
-                "value" => &value,
-                "source" => source,
+                "value" => value.as_str(),
+                "source" => source.as_str(),
                 column => return unknown(format_args!("the column {column}")),
             });
         }
@@ -227,8 +191,7 @@ fn make(s: &mut Session<'_>, name: &str, dataset: Dataset, parents: bool) -> Don
         }
         make(s, above, Dataset { mounted: true, ..Dataset::default() }, true)?;
     }
-    let created = u64::from(s.state.fresh());
-    s.state.datasets.insert(name.to_owned(), Dataset { created, ..dataset });
+    s.state.datasets.insert(name.to_owned(), dataset);
     let at = mountpoint(s.state, name);
     s.state.directories.insert(at);
     Ok(())
@@ -249,16 +212,47 @@ fn create(s: &mut Session<'_>, args: &[&str]) -> Done {
     make(s, name, Dataset { properties, mounted, ..Dataset::default() }, parents)
 }
 
-fn snapshot(s: &mut Session<'_>, name: &str) -> Done {
+fn snapshot(s: &mut Session<'_>, args: &[&str]) -> Done {
+    let (properties, _, plain) = given(args)?;
+    let [name] = plain.as_slice() else { return unknown("what zfs snapshot is to take") };
     let Some((dataset, _)) = name.split_once('@') else { return unknown(name) };
     if !s.state.datasets.contains_key(dataset) {
         return missing(s, dataset);
     }
-    if s.state.snapshots.contains_key(name) {
+    if s.state.snapshots.contains_key(*name) {
         return s.refuse(format_args!("cannot create snapshot '{name}': dataset already exists"));
     }
-    let created = u64::from(s.state.fresh());
-    s.state.snapshots.insert(name.to_owned(), created);
+    s.state.snapshots.insert((*name).to_owned(), Snapshot { properties });
+    Ok(())
+}
+
+/// What `zfs receive` of this simulation reads; a real stream is no text.
+const STREAM: &str = "a simulated stream of ";
+
+fn send(s: &mut Session<'_>, name: &str) -> Done {
+    if !s.state.snapshots.contains_key(name) {
+        return missing(s, name);
+    }
+    s.say(format_args!("{STREAM}{name}"));
+    Ok(())
+}
+
+fn receive(s: &mut Session<'_>, args: &[&str]) -> Done {
+    let unmounted = args.contains(&"-u");
+    let args: Vec<&str> = args.iter().copied().filter(|word| *word != "-u").collect();
+    let (properties, _, plain) = given(&args)?;
+    let [name] = plain.as_slice() else { return unknown("what zfs receive is to make") };
+    let sent = s.stdin.trim_end().strip_prefix(STREAM).and_then(|sent| sent.split_once('@'));
+    let Some((_, tag)) = sent else {
+        return s.refuse("cannot receive: failed to read from stream");
+    };
+    if exists(s, name) {
+        s.warn(format_args!("cannot receive new filesystem stream: destination '{name}' exists"));
+        return s.refuse("must specify -F to overwrite it");
+    }
+    let mounted = !unmounted && mounts(&properties);
+    make(s, name, Dataset { properties, mounted, ..Dataset::default() }, false)?;
+    s.state.snapshots.insert(format!("{name}@{tag}"), Snapshot::default());
     Ok(())
 }
 
@@ -270,7 +264,7 @@ fn clone(s: &mut Session<'_>, args: &[&str]) -> Done {
     }
     let mounted = mounts(&properties);
     let origin = Some((*origin).to_owned());
-    make(s, name, Dataset { origin, properties, mounted, ..Dataset::default() }, parents)
+    make(s, name, Dataset { origin, properties, mounted }, parents)
 }
 
 fn destroy(s: &mut Session<'_>, args: &[&str]) -> Done {
@@ -357,7 +351,7 @@ fn rename(s: &mut Session<'_>, from: &str, to: &str) -> Done {
         .collect();
     s.state.snapshots = std::mem::take(&mut s.state.snapshots)
         .into_iter()
-        .map(|(name, created)| (rename(name), created))
+        .map(|(name, snapshot)| (rename(name), snapshot))
         .collect();
     let at = mountpoint(s.state, to);
     s.state.directories.insert(at);
@@ -372,8 +366,8 @@ fn promote(s: &mut Session<'_>, name: &str) -> Done {
     };
     let Some((parent, tag)) = origin.split_once('@') else { return unknown(origin) };
     let own = format!("{name}@{tag}");
-    let created = s.state.snapshots.remove(&origin).unwrap_or_default();
-    s.state.snapshots.insert(own.clone(), created);
+    let snapshot = s.state.snapshots.remove(&origin).unwrap_or_default();
+    s.state.snapshots.insert(own.clone(), snapshot);
     for (one, dataset) in &mut s.state.datasets {
         if one == name {
             dataset.origin = None;

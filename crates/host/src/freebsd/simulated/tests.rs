@@ -1,0 +1,249 @@
+//! What the recordings do not show: faults, somebody else, quirks, ZFS, and that
+//! nothing unknown succeeds.
+
+use super::*;
+
+fn run(host: &Simulated, tool: Tool, words: &str) -> Answer {
+    host.call(&Call::new(tool, words.split(' '))).expect("a known command")
+}
+
+fn done(host: &Simulated, tool: Tool, words: &str) -> String {
+    let answer = run(host, tool, words);
+    assert_eq!(answer.status, 0, "{tool} {words}: {}", answer.stderr);
+    answer.stdout
+}
+
+fn load(host: &Simulated, words: &str, text: &str) -> Answer {
+    let call = Call::new(Tool::Pfctl, words.split(' ')).with_stdin(text);
+    host.call(&call).expect("a known text")
+}
+
+fn unknown(host: &Simulated, tool: Tool, words: &str) -> String {
+    let err = host.call(&Call::new(tool, words.split(' '))).expect_err(words);
+    let source = std::error::Error::source(&err).map(ToString::to_string).unwrap_or_default();
+    assert!(source.starts_with("the simulated FreeBSD does not know: "), "{words}: {source}");
+    source
+}
+
+#[test]
+fn what_is_not_known_is_an_error_and_changes_nothing() {
+    let host = Simulated::new();
+    done(&host, Tool::Ifconfig, "bridge create name kleene0");
+    let before = host.with(|state| format!("{state:?}"));
+    for (tool, words) in [
+        (Tool::Ifconfig, "kleene0 spanning"),
+        (Tool::Ifconfig, "-x"),
+        (Tool::Ifconfig, "vlan create"),
+        (Tool::Jail, "-l"),
+        (Tool::Jls, "--libxo xml"),
+        (Tool::Pfctl, "-s Sources"),
+        (Tool::Pfctl, "-t x -T zero"),
+        (Tool::Sysctl, "net.inet.tcp.cc.algorithm"),
+        (Tool::Route, "-n flush"),
+        (Tool::Netstat, "-m"),
+        (Tool::Mount, "-a"),
+        (Tool::Zfs, "upgrade"),
+        (Tool::Zfs, "mount -a"),
+        (Tool::MountNullfs, "-u /tmp"),
+        (Tool::PwdMkdb, "-p /etc/master.passwd"),
+        (Tool::Devfs, "rule applyset"),
+        (Tool::Sockstat, "-c"),
+        (Tool::Arp, "-d 10.0.0.1"),
+        (Tool::Ndp, "-c"),
+        (Tool::Ps, "-ax"),
+        (Tool::Pkill, "sh"),
+        (Tool::Kldstat, "-v"),
+        (Tool::Umount, "-a"),
+    ] {
+        unknown(&host, tool, words);
+    }
+    let known = load(&host, "-f -", "pass quick from 10.0.0.1\n");
+    assert_eq!((known.status, &*known.stderr), (0, ""));
+    let call = Call::new(Tool::Pfctl, ["-f", "-"]).with_stdin("scrub in all\n");
+    assert!(host.call(&call).is_err());
+    load(&host, "-f -", "");
+    let after = host.with(|state| format!("{state:?}"));
+    // pf keeps an anchor for the main ruleset once one was loaded.
+    let after = after.replace(
+        "anchors: {\"\": Anchor { rules: [], nat: [], rdr: [], tables: {}, \
+        stuck: false }}",
+        "anchors: {}",
+    );
+    assert_eq!(before, after);
+}
+
+#[test]
+fn one_call_fails_and_the_others_do_not() {
+    let host = Simulated::new();
+    done(&host, Tool::Ifconfig, "lo create name kleene0");
+    host.fail_at(2, Fault::Refused);
+    done(&host, Tool::Ifconfig, "kleene0 inet 10.0.0.1/32 alias");
+    let refused = run(&host, Tool::Ifconfig, "kleene0 inet 10.0.0.2/32 alias");
+    assert_eq!((refused.status, &*refused.stderr), (1, "ifconfig: simulated failure\n"));
+    done(&host, Tool::Ifconfig, "kleene0 inet 10.0.0.3/32 alias");
+    let shown = done(&host, Tool::Ifconfig, "kleene0");
+    assert!(shown.contains("10.0.0.1") && !shown.contains("10.0.0.2"), "{shown}");
+    assert_eq!(host.calls(), 5);
+    assert_eq!(host.log()[1].to_string(), "ifconfig kleene0 inet 10.0.0.1/32 alias");
+}
+
+#[test]
+fn a_call_may_fail_after_it_worked_or_be_cut() {
+    let host = Simulated::new();
+    host.fail_matching(Tool::Ifconfig, ["lo", "create"], Fault::RefusedAfterwards);
+    assert_eq!(run(&host, Tool::Ifconfig, "lo create name kleene0").status, 1);
+    // It is there nevertheless; what does not match goes on.
+    assert_eq!(done(&host, Tool::Ifconfig, "-l"), "lo0 pflog0 pfsync0 kleene0\n");
+    host.fail_no_more();
+    host.fail_matching(Tool::Ifconfig, ["-l"], Fault::Cut(7));
+    let cut = run(&host, Tool::Ifconfig, "-l");
+    assert_eq!((cut.status, &*cut.stdout), (0, "lo0 pfl"));
+    host.fail_no_more();
+    assert_eq!(done(&host, Tool::Ifconfig, "-l"), "lo0 pflog0 pfsync0 kleene0\n");
+}
+
+#[test]
+fn a_reboot_leaves_files_and_datasets_and_a_new_boot_id() {
+    let host = Simulated::new();
+    host.add_nic("em0", "00:1b:21:00:00:01");
+    host.add_pool("tank");
+    done(&host, Tool::Zfs, "create tank/kleene");
+    done(&host, Tool::Ifconfig, "em0 inet 192.0.2.1/24 alias");
+    done(&host, Tool::Jail, "-c name=j1 path=/ vnet persist");
+    done(&host, Tool::Ifconfig, "em0 vnet j1");
+    load(&host, "-a kleene/x -f -", "pass\n");
+    let id = done(&host, Tool::Sysctl, "-n -x kern.boot_id");
+    host.reboot();
+    assert_ne!(done(&host, Tool::Sysctl, "-n -x kern.boot_id"), id);
+    assert_eq!(done(&host, Tool::Ifconfig, "-l"), "lo0 pflog0 pfsync0 em0\n");
+    assert!(!done(&host, Tool::Ifconfig, "em0").contains("192.0.2.1"));
+    assert!(done(&host, Tool::Ifconfig, "lo0").contains("inet 127.0.0.1 "));
+    assert_eq!(done(&host, Tool::Jls, "name"), "");
+    assert_eq!(done(&host, Tool::Pfctl, "-s Anchors"), "");
+    assert!(done(&host, Tool::Zfs, "list -H -o name,mounted").contains("tank/kleene\tyes"));
+}
+
+#[test]
+fn somebody_pulls_out_a_card() {
+    let host = Simulated::new();
+    host.add_nic("em0", "00:1b:21:00:00:01");
+    done(&host, Tool::Ifconfig, "em0 inet 192.0.2.1/24 alias");
+    done(&host, Tool::Route, "-n add -inet default 192.0.2.254");
+    assert!(done(&host, Tool::Netstat, "-rn").contains("default"));
+    host.pull_out("em0");
+    assert!(!done(&host, Tool::Netstat, "-rn").contains("default"));
+    assert_eq!(run(&host, Tool::Ifconfig, "em0").status, 1);
+    assert_eq!(host.with(|state| state.interfaces()), ["lo0", "pflog0", "pfsync0"]);
+}
+
+#[test]
+fn a_quirk_can_be_switched_off() {
+    let failed = |host: &Simulated| {
+        done(host, Tool::Ifconfig, "lo create name kleene0");
+        assert_eq!(run(host, Tool::Ifconfig, "lo create name kleene0").status, 1);
+        done(host, Tool::Ifconfig, "-l")
+    };
+    let host = Simulated::new();
+    assert_eq!(failed(&host), "lo0 pflog0 pfsync0 kleene0 lo2\n");
+    let host = Simulated::new();
+    host.without(Quirk::FailedNameLeavesLink);
+    assert_eq!(failed(&host), "lo0 pflog0 pfsync0 kleene0\n");
+}
+
+#[test]
+fn a_dying_jail_keeps_its_cable_until_its_connections_end() {
+    let host = Simulated::new();
+    done(&host, Tool::Ifconfig, "epair create");
+    done(&host, Tool::Jail, "-c name=j1 path=/ vnet vnet.interface=epair0b persist");
+    host.hold_connections("j1", 1);
+    done(&host, Tool::Jail, "-r j1");
+    assert_eq!(done(&host, Tool::Jls, "-d name dying"), "j1 true\n");
+    assert_eq!(run(&host, Tool::Ifconfig, "epair0b").status, 1);
+    host.connections_end();
+    assert_eq!(done(&host, Tool::Jls, "-d name dying"), "");
+    assert_eq!(run(&host, Tool::Ifconfig, "epair0b").status, 0);
+    assert!(host.with(|state| state.jails()).is_empty());
+}
+
+#[test]
+fn processes_die_by_signals_and_a_jail_by_its_last() {
+    let host = Simulated::new();
+    done(&host, Tool::Jail, "-c name=j1 path=/ persist");
+    host.start_process("j1", "sleep 100", false);
+    let stubborn = host.start_process("j1", "sh", true);
+    done(&host, Tool::Pkill, "-TERM -j j1 .");
+    assert_eq!(done(&host, Tool::Ps, "-o command -J j1"), "COMMAND\nsh\n");
+    done(&host, Tool::Jail, "-m name=j1 nopersist");
+    assert_eq!(done(&host, Tool::Jls, "name"), "j1\n");
+    host.end_process(stubborn);
+    assert_eq!(done(&host, Tool::Jls, "name"), "");
+    assert_eq!(run(&host, Tool::Pkill, "-KILL -j j1 .").status, 2);
+}
+
+#[test]
+fn sockets_are_listed_with_who_holds_them() {
+    let host = Simulated::new();
+    done(&host, Tool::Jail, "-c name=j1 path=/ ip4=inherit persist");
+    host.listen(None, "sshd", "tcp4", "*:22");
+    host.listen(Some("j1"), "nginx", "tcp4", "*:80");
+    let listed = done(&host, Tool::Sockstat, "-46l -P tcp -p 20-30,443");
+    assert!(listed.contains("sshd") && !listed.contains("nginx"), "{listed}");
+    let listed = done(&host, Tool::Sockstat, "-46l -P tcp");
+    let pids: Vec<&str> =
+        listed.lines().skip(1).filter_map(|line| line.split_whitespace().nth(2)).collect();
+    let whose = done(&host, Tool::Ps, &format!("--libxo json -o pid,jid -p {}", pids.join(",")));
+    assert!(whose.contains("\"jail-id\":\"0\"") && whose.contains("\"jail-id\":\"1\""), "{whose}");
+}
+
+#[test]
+fn datasets_are_cloned_sent_and_destroyed_in_their_order() {
+    let host = Simulated::new();
+    assert_eq!(run(&host, Tool::Kldstat, "-q -m zfs").status, 1);
+    host.add_pool("tank");
+    assert_eq!(run(&host, Tool::Kldstat, "-q -m zfs").status, 0);
+    done(&host, Tool::Zfs, "create -o kleene:owner=k1 tank/base");
+    done(&host, Tool::Zfs, "snapshot -o kleene:owner=k1 tank/base@image");
+    done(&host, Tool::Zfs, "clone -o kleene:owner=k1 tank/base@image tank/c1");
+    let get = |words: &str| done(&host, Tool::Zfs, &format!("get -H -o {words}"));
+    assert_eq!(get("value,source kleene:owner tank/c1"), "k1\tlocal\n");
+    assert_eq!(get("value,source kleene:owner tank"), "-\t-\n");
+    assert_eq!(get("value clones tank/base@image"), "tank/c1\n");
+    assert_eq!(get("value origin tank/c1"), "tank/base@image\n");
+    assert_eq!(
+        done(&host, Tool::Zfs, "list -H -o name,mountpoint /tank/c1/etc"),
+        "tank/c1\t/tank/c1\n"
+    );
+    let refused = run(&host, Tool::Zfs, "destroy -r -f tank/base");
+    assert!(refused.stderr.contains("has dependent clones"), "{}", refused.stderr);
+    done(&host, Tool::Zfs, "destroy -r -f tank/c1");
+    done(&host, Tool::Zfs, "destroy -r -f tank/base");
+    assert_eq!(done(&host, Tool::Zfs, "list -H -o name"), "tank\n");
+    let gone = run(&host, Tool::Zfs, "get -H -o value,source kleene:owner tank/base");
+    assert!(gone.stderr.contains("does not exist"), "{}", gone.stderr);
+}
+
+#[test]
+fn what_is_sent_is_received() {
+    let host = Simulated::new();
+    host.add_pool("tank");
+    done(&host, Tool::Zfs, "create tank/a");
+    done(&host, Tool::Zfs, "snapshot tank/a@1");
+    let send = Call::new(Tool::Zfs, ["send", "tank/a@1"]);
+    let receive = Call::new(Tool::Zfs, ["receive", "-u", "-o", "k:o=x", "tank/b"]);
+    host.pipe(&send, &receive).expect("received");
+    assert_eq!(done(&host, Tool::Zfs, "list -H -o name,mounted -r tank/b"), "tank/b\tno\n");
+    done(&host, Tool::Zfs, "mount tank/b");
+    assert!(host.pipe(&send, &receive).expect_err("it is there").says("exists"));
+    let nothing = Call::new(Tool::Zfs, ["receive", "tank/c"]);
+    assert!(host.run(&nothing).expect_err("no stream").says("cannot receive"));
+}
+
+#[test]
+fn a_text_for_a_removal_may_be_quoted() {
+    let host = Simulated::new();
+    done(&host, Tool::Jail, "-c name=j1 path=/ persist");
+    let text = "j1 {\n    exec.stop = '/bin/echo it\\'s over';\n    stop.timeout = 0;\n}\n";
+    let call = Call::new(Tool::Jail, ["-f", "-", "-r", "j1"]).with_stdin(text);
+    assert_eq!(host.run(&call).expect("removed").stdout, "it's over\nj1: removed\n");
+    assert!(host.run(&call).expect_err("gone").says("not found"));
+}
