@@ -1,6 +1,6 @@
 //! `test` and `deny`.
 
-use crate::{install, sh, tidy};
+use crate::{freebsd, install, sh, tidy};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -34,6 +34,9 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
             sh::run(&mut sh::cargo(&clippy))
         }));
         steps.push(step("tidy", tidy::tidy));
+        steps.push(step("scripts", scripts));
+        steps.push(step("freebsd", freebsd::check));
+        steps.push(step("freebsd-dist", freebsd::dist_if_cheap));
         steps.push(step("deny", deny_if_there));
     }
     if buildable {
@@ -57,8 +60,8 @@ fn report(steps: &[Step], summary: &[String]) -> Result<()> {
     for step in steps {
         let seconds = step.took.as_secs_f32();
         match &step.result {
-            Ok(()) => println!("ok      {:<10} {seconds:6.1} s", step.name),
-            Err(error) => println!("FAILED  {:<10} {seconds:6.1} s  {error:#}", step.name),
+            Ok(()) => println!("ok      {:<12} {seconds:6.1} s", step.name),
+            Err(error) => println!("FAILED  {:<12} {seconds:6.1} s  {error:#}", step.name),
         }
     }
     let skipped = std::fs::read_to_string(skip_log()).unwrap_or_default();
@@ -117,6 +120,17 @@ fn tests(args: &[String], summary: &mut Vec<String>) -> Result<()> {
         bail!("`{shown}`: {status}");
     }
     Ok(())
+}
+
+/// Scripts that are shipped: whether a shell can read them, and what shellcheck says.
+fn scripts() -> Result<()> {
+    let shipped = "packaging/freebsd/rc.d/kleened";
+    sh::run(Command::new("sh").args(["-n", shipped]))?;
+    if !sh::in_path("shellcheck") {
+        println!("SKIPPED: no shellcheck");
+        return Ok(());
+    }
+    sh::run(Command::new("shellcheck").arg(shipped))
 }
 
 fn has_deny() -> bool {

@@ -16,7 +16,7 @@ enum Probe {
 }
 
 /// What is needed, and the Debian packages that have it.
-const NEEDED: [(Probe, &[&str]); 9] = [
+const NEEDED: [(Probe, &[&str]); 10] = [
     (Probe::Program("cc"), &["gcc", "libc6-dev"]),
     (Probe::Program("ip"), &["iproute2"]),
     (Probe::Program("unshare"), &["util-linux"]),
@@ -25,6 +25,7 @@ const NEEDED: [(Probe, &[&str]); 9] = [
     (Probe::Program("nft"), &["nftables"]),
     (Probe::Program("ps"), &["procps"]),
     (Probe::Program("ping"), &["iputils-ping"]),
+    (Probe::Program("shellcheck"), &["shellcheck"]),
     (Probe::Works("python3", &["-c", "import venv, ensurepip"]), &["python3-venv"]),
 ];
 

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a task talks to the one who runs it")]
 
 mod check;
+mod freebsd;
 mod install;
 mod sh;
 mod show;
@@ -31,6 +32,10 @@ cargo xtask TASK
      --table FILE      write how often each rule was met
      sabotage [NAME…]  break the policy in each of the known ways, and see that the
                        proof notices
+  freebsd       lint everything for FreeBSD
+  freebsd-dist  build programs for FreeBSD 13.2 and later, see that they can run
+                there, and pack them with the service script below the target
+                directory (installs zig there first)
   tidy          rules of the house that no lint knows
   deny          licences and sources of all dependencies (installs cargo-deny)
 ";
@@ -59,6 +64,8 @@ fn run(args: &[String]) -> Result<()> {
         ("demo", []) => show::demo(),
         ("bench", what) => show::bench(what),
         ("policy", rest) => show::policy(rest),
+        ("freebsd", []) => freebsd::check(),
+        ("freebsd-dist", []) => freebsd::dist(),
         ("tidy", []) => tidy::tidy(),
         ("deny", []) => check::deny(),
         ("help" | "--help" | "-h", _) => {

@@ -14,9 +14,13 @@ pub(crate) fn workspace() -> PathBuf {
 /// The cargo that runs this task.
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(args).stdin(Stdio::null());
-    // Cargo tells a program that it runs where its own package is; a cargo
-    // that this program runs must not hear of it.
+    forget_package(command.args(args).stdin(Stdio::null()));
+    command
+}
+
+/// Cargo tells a program that it runs where its own package is; a cargo that this
+/// program runs must not hear of it.
+pub(crate) fn forget_package(command: &mut Command) {
     for (key, _) in std::env::vars_os() {
         if key
             .to_str()
@@ -25,7 +29,6 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
             command.env_remove(key);
         }
     }
-    command
 }
 
 /// Runs to the end; anything but success is an error.

@@ -94,7 +94,7 @@ fn program(profile: &str, name: &str) -> Command {
 }
 
 /// Cargo's target directory, wherever its configuration puts it.
-fn target() -> Result<PathBuf> {
+pub(crate) fn target() -> Result<PathBuf> {
     let output = sh::cargo(&["metadata", "--format-version", "1", "--no-deps", "--offline"])
         .output()
         .context("start cargo metadata")?;
