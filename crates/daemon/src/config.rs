@@ -267,7 +267,6 @@ impl Config {
 
     /// Where images live.
     #[must_use]
-    #[cfg_attr(target_os = "freebsd", allow(dead_code, reason = "no images there yet"))]
     pub(crate) fn images_dir(&self) -> PathBuf {
         self.root.join("images")
     }
