@@ -122,6 +122,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_level_alone_decides_and_off_is_off() {
+        for level in [LevelFilter::OFF, LevelFilter::ERROR, LevelFilter::DEBUG] {
+            let filter = filter(level);
+            assert_eq!(filter.max_level_hint(), Some(level), "{filter}");
+            assert_eq!(filter.to_string(), level.to_string());
+        }
+    }
+
+    #[test]
     fn a_log_that_was_rotated_is_opened_again() {
         let dir = tempfile::tempdir().expect("a directory");
         let (log, old) = (dir.path().join("log"), dir.path().join("log.0"));
