@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use kleene_model::{Family, LinkName};
 
-use crate::actual::{Actual, LinkKind};
+use crate::actual::{Actual, Addressing, LinkKind};
 use crate::change::{Change, Owned, Owner};
 use crate::inside::Inside;
 
@@ -20,7 +20,14 @@ impl Actual {
             Change::MakeCable { cable, mark } => {
                 self.insert(Self::made(&cable.host, LinkKind::Cable, mark));
             }
-            Change::AddAddress { link, addr } => self.insert_address(link, *addr),
+            Change::AddAddress { link, addr } => {
+                self.insert_address(link, *addr);
+                // An address brings an interface up (FreeBSD 13.2).
+                let shared = self.addressing == Addressing::Shared;
+                if let Some(link) = self.links.get_mut(link).filter(|_| shared) {
+                    link.up = true;
+                }
+            }
             Change::RemoveAddress { link, addr } => {
                 if let Some(link) = self.links.get_mut(link.link()) {
                     link.addresses.remove(addr);

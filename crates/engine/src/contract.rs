@@ -10,7 +10,7 @@ use kleene_model::{
     ContainerId, EndpointId, Family, InstanceName, LinkName, MacAddress, NetworkId,
 };
 
-use crate::actual::{Actual, Link, LinkKind};
+use crate::actual::{Actual, Addressing, Link, LinkKind};
 use crate::change::{Cable, CableUse, Change, Mark, Owned, Owner};
 use crate::fake::Prng;
 use crate::host::{Host, chain};
@@ -224,7 +224,7 @@ impl Model {
             3 => self.remove_address(random),
             4 | 5 => self.make_cable(random),
             6 | 7 => self.plug(random),
-            8 => self.isolate(random),
+            8 if self.actual.addressing() == Addressing::Routed => self.isolate(random),
             9 | 10 => self.raise(random),
             11 => self.retire(random),
             12 if self.bridges.len() > 1 => self.remove_bridge(random),

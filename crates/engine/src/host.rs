@@ -121,7 +121,8 @@ pub trait Host {
     }
 
     /// Why the host cannot keep a promise: what its administrator has to do first.
-    /// `None` when it can. Most hosts keep all.
+    /// `None` when it can. Most hosts keep all. What was found at the last look is
+    /// good enough where it is good news.
     ///
     /// # Errors
     /// When it cannot be told.

@@ -57,9 +57,7 @@ impl<H: Host, S: Store> Engine<H, S> {
         }
         let interface = self.choose_interface(&next, kind, &interface)?;
         let there = self.actual.link(&interface).map(|_| interface.clone());
-        let apart = (!icc || internal).then_some(Promise::Apart(there));
-        let translate = (nat != Nat::None && !internal).then_some(Promise::Translate);
-        for promise in apart.into_iter().chain(translate) {
+        for promise in promises(icc, internal, &nat, there) {
             self.permit_promise(&promise)?;
         }
         let subnet = self.choose_subnets(&next, kind, &asked)?;
@@ -84,6 +82,18 @@ impl<H: Host, S: Store> Engine<H, S> {
         let degraded = self.state.network(id).and_then(|network| self.no_way_out(network));
         self.state.set_health(id, Health { degraded, healed: 0 });
         Ok(Outcome::Id(id.to_string()))
+    }
+
+    /// What keeps the host from what a network promises.
+    pub(crate) fn broken_promise(&mut self, network: &Network) -> Option<String> {
+        let Network { icc, internal, nat, interface, .. } = network;
+        let there = self.actual.link(interface).map(|_| interface.clone());
+        let promised = promises(*icc, *internal, nat, there).into_iter();
+        let mut broken = promised.filter_map(|promise| match self.host.hindrance(&promise) {
+            Ok(broken) => broken,
+            Err(err) => Some(chain(&err)),
+        });
+        broken.next()
     }
 
     /// Whether the host can keep a promise; what keeps it from that is said.
@@ -196,6 +206,13 @@ impl State {
             self.remove_network(id);
         }
     }
+}
+
+/// What a network promises. Its interface is given where it is there.
+fn promises(icc: bool, internal: bool, nat: &Nat, there: Option<LinkName>) -> Vec<Promise> {
+    let apart = (!icc || internal).then_some(Promise::Apart(there));
+    let translate = (*nat != Nat::None && !internal).then_some(Promise::Translate);
+    apart.into_iter().chain(translate).collect()
 }
 
 /// A network's name must be neither another's name nor the beginning of

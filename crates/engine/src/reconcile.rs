@@ -305,7 +305,8 @@ impl<H: Host, S: Store> Engine<H, S> {
         let networks: Vec<NetworkId> = self.state.networks().map(|network| network.id).collect();
         for id in networks {
             let old = self.state.health(id);
-            let no_way = self.state.network(id).and_then(|network| self.no_way_out(network));
+            let Some(network) = self.state.network(id).cloned() else { continue };
+            let no_way = self.no_way_out(&network).or_else(|| self.broken_promise(&network));
             if let Some(why) = no_way.as_ref().filter(|why| old.degraded.as_ref() != Some(*why)) {
                 self.effects.push(Effect::Degraded { why: why.clone() });
             }

@@ -232,3 +232,22 @@ fn services_of_the_host_are_no_holders_in_jails() {
     let why = rig.refused(Command::ContainerCreate(container("two", Driver::Ipnet, &["8081:80"])));
     assert!(why.contains("8081") && why.contains("sshd (pid "), "{why}");
 }
+
+#[test]
+fn a_network_whose_promise_is_broken_later_is_degraded_until_it_is_mended() {
+    let mut rig = Rig::new();
+    let mut config = network("apart", NetworkType::Bridge, 1);
+    config.icc = false;
+    rig.ok(Command::NetworkCreate(config));
+    rig.network("plain", NetworkType::Bridge, 2);
+    assert_eq!((rig.why("apart"), rig.why("plain")), (None, None));
+    rig.load_main("pass all\n");
+    rig.event(anything());
+    let why = rig.why("apart").expect("degraded");
+    assert!(why.contains("'anchor \"kleene\"'"), "{why}");
+    assert!(rig.degraded.iter().any(|said| *said == why), "it is told, too");
+    assert_eq!(rig.why("plain"), None);
+    rig.load_main(MAIN);
+    rig.event(anything());
+    assert_eq!(rig.why("apart"), None);
+}

@@ -325,6 +325,13 @@ impl Rig {
         self.ok(Command::ContainerStop { container: name.to_owned(), grace_ms: 3000 });
     }
 
+    /// Why a network is degraded, as its readers are told.
+    pub(crate) fn why(&self, network: &str) -> Option<String> {
+        let state = self.engine.as_ref().expect("the daemon lives").snapshot();
+        let id = state.network_named(network).expect("a network").id;
+        state.health(id).degraded
+    }
+
     /// Everything that the daemon could have changed, as the system shows it.
     pub(crate) fn picture(&self) -> String {
         let mut picture = String::new();

@@ -21,7 +21,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kleene_engine::change::Owned;
+use kleene_engine::host::{Promise, chain};
 use kleene_host::freebsd::net::FreeBsdHost;
+use kleene_host::freebsd::pf::Leave;
 use kleene_host::freebsd::run::System;
 use kleene_model::{Container, ContainerId, InstanceName, LinkName};
 use kleene_supervise::proto::Setup;
@@ -49,9 +51,17 @@ pub(crate) type Host = FreeBsdHost;
 
 /// The host as the engine knows it.
 ///
+/// What pf's administrator has not done yet is said.
+///
 /// # Errors
-/// None: whether the tools do what they are told shows when they are.
+/// When pf does not answer.
 pub(crate) fn host(instance: &InstanceName, _: &Stacks) -> Result<Host, Error> {
+    let leave = Leave::read(&System).map_err(|err| chain(&err))?;
+    for promise in [Promise::Apart(None), Promise::Translate, Promise::Publish] {
+        if let Some(what) = leave.hindrance(&promise) {
+            tracing::warn!(what, "pf's administrator has to do something first");
+        }
+    }
     Ok(FreeBsdHost::new(instance.clone(), Arc::new(System)))
 }
 

@@ -11,7 +11,7 @@ use kleene_model::{ContainerId, Family, LinkName};
 
 use super::error::{NetError, unreadable};
 use super::interfaces::{self, Interface};
-use super::{FreeBsdHost, ifconfig, inner, settings};
+use super::{FreeBsdHost, ifconfig, inner, observe, settings};
 use crate::freebsd::pf::{GROUP, GROUP_CABLES, GROUP_NETWORKS};
 use crate::freebsd::run::{Call, Tool, ToolError, Tools};
 
@@ -167,8 +167,9 @@ fn make(tools: &dyn Tools, kind: &str, link: &LinkName, mark: &Mark) -> Result<(
     };
     // Under which name it is after a refusal is not known.
     furnish().inspect_err(|_| {
-        undo(tools, &made, mark, true);
-        undo(tools, link, mark, false);
+        if !undo(tools, &made, mark, true) {
+            undo(tools, link, mark, false);
+        }
     })
 }
 
@@ -185,9 +186,9 @@ fn join(tools: &dyn Tools, link: &LinkName, group: &str) -> Result<(), NetError>
 
 /// Removes what was made a moment ago: where it has its mark, and under the name that
 /// it was made with also where it has none yet. If that is refused, the error of before
-/// is the one that is told.
-fn undo(tools: &dyn Tools, link: &LinkName, mark: &Mark, made: bool) {
-    let Ok(Some(found)) = find(tools, link) else { return };
+/// is the one that is told. Whether it was there.
+fn undo(tools: &dyn Tools, link: &LinkName, mark: &Mark, made: bool) -> bool {
+    let Ok(Some(found)) = find(tools, link) else { return false };
     let ours = match found.description.as_deref() {
         Some(text) => Mark::parse(text).as_ref() == Some(mark),
         None => made,
@@ -195,6 +196,7 @@ fn undo(tools: &dyn Tools, link: &LinkName, mark: &Mark, made: bool) {
     if ours {
         drop(tools.run(&ifconfig([link.as_str(), "destroy"])));
     }
+    true
 }
 
 fn destroy(tools: &dyn Tools, link: &Owned) -> Result<(), NetError> {
@@ -228,13 +230,26 @@ fn make_cable(tools: &dyn Tools, cable: &Cable, mark: &Mark) -> Result<(), NetEr
         // The last of these is how a whole cable is known.
         join(tools, host, GROUP_CABLES)
     };
-    furnish().inspect_err(|_: &NetError| undo(tools, host, mark, true))
+    furnish().inspect_err(|_: &NetError| {
+        undo(tools, host, mark, true);
+    })
 }
 
 fn plug(host: &mut FreeBsdHost, link: &LinkName, bridge: &LinkName) -> Result<(), NetError> {
-    // It may be there already, behind the end of what is listed.
     let call = ifconfig([bridge.as_str(), "addm", link.as_str()]);
-    done_or(host.tools(), &call, &["File exists"])?;
+    match host.tools().run(&call) {
+        // It may be there already, behind the end of what is listed.
+        Err(err) if err.says("File exists") => {}
+        Err(err) if err.says("Device busy") => {
+            let all = observe::all_interfaces(host.tools())?;
+            let of = all.iter().find(|one| one.members.contains(link)).map(|one| one.name.clone());
+            let other = of.ok_or(NetError::Tool(err))?;
+            unplug(host, link, &other)?;
+            done(host.tools(), &call)?;
+        }
+        plugged => drop(plugged?),
+    }
+    host.plugged.retain(|(plugged, _)| plugged != link);
     host.plugged.insert((link.clone(), bridge.clone()));
     Ok(())
 }

@@ -42,6 +42,8 @@ pub struct FreeBsdHost {
     instance: InstanceName,
     tools: Arc<dyn Tools>,
     filter: Filter,
+    /// What pf's administrator had done at the last look.
+    leave: Option<Leave>,
     /// Addresses of containers that were put on interfaces: pf, which knows all of
     /// them, may have been emptied by somebody.
     shown: BTreeSet<(LinkName, IpAddr)>,
@@ -57,6 +59,7 @@ impl FreeBsdHost {
             instance,
             tools,
             filter: Filter::default(),
+            leave: None,
             shown: BTreeSet::new(),
             plugged: BTreeSet::new(),
         }
@@ -120,9 +123,16 @@ impl Host for FreeBsdHost {
     }
 
     fn hindrance(&mut self, promise: &Promise) -> Result<Option<String>, HostError> {
+        if let Some(leave) = self.leave.as_ref().filter(|leave| leave.hindrance(promise).is_none())
+        {
+            return Ok(leave.hindrance(promise));
+        }
+        // It may have been mended since.
         let leave = Leave::read(self.tools()).map_err(NetError::from);
         let leave = leave.map_err(error::host("ask pf whether it asks Kleene's rules"))?;
-        Ok(leave.hindrance(promise))
+        let hindrance = leave.hindrance(promise);
+        self.leave = Some(leave);
+        Ok(hindrance)
     }
 
     fn tidy(&mut self) -> Result<Vec<String>, HostError> {

@@ -12,7 +12,7 @@ use super::error::{NetError, unreadable};
 use super::interfaces::{self, Interface, MOST_MEMBERS};
 use super::routes::{self, Route};
 use super::{FreeBsdHost, ifconfig};
-use crate::freebsd::pf::GROUP_CABLES;
+use crate::freebsd::pf::{GROUP_CABLES, Leave};
 use crate::freebsd::run::{Call, Tool, Tools};
 
 /// How often all interfaces are listed, if some come and go in between.
@@ -48,6 +48,7 @@ pub(super) fn observe(host: &mut FreeBsdHost) -> Result<Actual, NetError> {
     let interfaces = all_interfaces(&*tools)?;
     let routes = all_routes(&*tools)?;
     let mut actual = Actual::of(Addressing::Shared);
+    host.leave = Some(Leave::read(&*tools)?);
     let pieces = host.filter.observe(&*tools)?;
     pieces.iter().for_each(|piece| actual.insert_piece(piece.clone()));
     let members = host.filter.members();
