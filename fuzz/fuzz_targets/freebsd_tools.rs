@@ -1,13 +1,17 @@
 //! What the tools of FreeBSD's base system print: a value or an error.
 #![no_main]
 
+use kleene_host::freebsd::jail::Parameters;
+use kleene_host::freebsd::mount_table;
 use kleene_host::freebsd::net::{inner, interfaces, routes, sockets};
 use kleene_host::freebsd::pf::{Leave, stand};
 use kleene_model::LinkName;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
+    let _ = mount_table::parse(bytes);
     let Ok(printed) = std::str::from_utf8(bytes) else { return };
+    let _ = Parameters::parse(&[printed]);
     let _ = interfaces::interfaces(printed);
     let _ = routes::routes(printed);
     let _ = routes::way(printed);

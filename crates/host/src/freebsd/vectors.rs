@@ -68,7 +68,6 @@ const PF: &[&str] = &[
     "pfctl -a {anchor} -s nat",
     "pfctl -a {anchor} -f -",
     "pfctl -t {table} -T show",
-    "pfctl -t {table} -T add -f -",
     "pfctl -t {table} -T add {address} {…}",
     "pfctl -t {table} -T delete {address} {…}",
     "pfctl -t {table} -T kill",

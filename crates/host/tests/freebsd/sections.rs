@@ -179,6 +179,13 @@ pub(crate) fn before(run: u8, name: &str) -> &'static [&'static str] {
             IPNET,
             "jail -c path=/jr name=h1a1a1a1a1a1 ip4=inherit ip6=inherit persist",
         ],
+        (3, "a packet listener in a jail whose /dev has bpf") => &[
+            "jexec e1a1a1a1a1a1 sk serve tcp E1 '*' 80; jexec e3a1a1a1a1a1 sk serve tcp E3 '*' 80",
+            "jexec e1a1a1a1a1a1 sk serve tcp E1 10.2.3.1 130; \
+             jexec e1a1a1a1a1a1 sk serve tcp E1 10.2.3.1 131; \
+             jexec e1a1a1a1a1a1 sk serve udp E1 10.2.3.1 130; \
+             jexec h1a1a1a1a1a1 sk serve tcp H1 '*' 132",
+        ],
         (3, "pf: where local traffic passes") => &[WAYS],
         _ => later(run, name),
     }

@@ -156,10 +156,7 @@ impl Shell<'_> {
             };
             let inner = if word(0) == "jexec" { word(2) } else { word(0) };
             let runs = tool(inner).is_some_and(|tool| tool != Tool::Pkill);
-            if inner == "sk" && word(0) == "jexec" {
-                let words: Vec<String> = (0..4).map(|at| word(at).to_owned()).collect();
-                let _ = self.enter(word(1), &words);
-            } else if runs || ["echo", "printf"].contains(&word(0)) {
+            if inner == "sk" || runs || ["echo", "printf"].contains(&word(0)) {
                 // What is of another shape is left out here as well.
                 let _ = self.list(&piece, "");
             }
@@ -168,9 +165,16 @@ impl Shell<'_> {
 
     /// Runs a line.
     pub(crate) fn run(&self, line: &str) -> Result<Done, Shape> {
-        let line = &unrolled(line);
+        let long = |line: &str, width: usize| {
+            line.replace(&format!("$(printf %0{width}d 1)"), &format!("{:0width$}", 1))
+        };
+        let line = &long(&long(&unrolled(line), 70), 100);
         if line.contains("pfctl -s labels | cut") {
             return Err(Shape::Counters);
+        }
+        // Who serves in run 4 is not written down.
+        if line.starts_with("sockstat -46l -j va") {
+            return Err(Shape::Sockets);
         }
         if line.contains("sleep 4; jls") {
             return Err(Shape::Processes);
@@ -303,21 +307,15 @@ impl Shell<'_> {
     fn simple(&self, words: &[String], input: &str) -> Result<Done, Shape> {
         let Some((program, args)) = words.split_first() else { return Err(Shape::Program) };
         if program.contains('=') {
-            return Err(Shape::Variable);
+            // What a probe is told besides does not matter, but that it only tries.
+            let probes = probes::is_probe(args) && program != "CHECK=1" && args[0] != "CHECK=1";
+            return if probes { self.probe(args) } else { Err(Shape::Variable) };
         }
         if words.iter().any(|word| word == "-X2") {
             return Err(Shape::Program);
         }
         if probes::is_probe(words) {
-            if let [jexec, jail, ..] = words
-                && jexec == "jexec"
-            {
-                let done = self.enter(jail, words)?;
-                if done.status != 0 {
-                    return Ok(done);
-                }
-            }
-            return Ok(Done { probed: true, status_of_probe: true, ..Done::default() });
+            return self.probe(words);
         }
         if let Some(tool) = tool(program) {
             return self.tool(tool, args, input);
@@ -352,17 +350,32 @@ impl Shell<'_> {
         }
     }
 
-    /// What jexec says before a probe would start. A client in a stack of its own
-    /// closes its connection first, and so keeps the jail.
-    fn enter(&self, jail: &str, words: &[String]) -> Result<Done, Shape> {
-        let done = self.tool(Tool::Jexec, &[jail.to_owned(), "/usr/bin/true".to_owned()], "")?;
-        let asked = ["-n", "-j", jail, "vnet"].map(str::to_owned);
-        let vnet = self.tool(Tool::Jls, &asked, "")?;
-        if vnet.out == "vnet=new\n" && words[2..].starts_with(&["sk".to_owned(), "tcp".to_owned()])
-        {
-            self.host.hold_connections(jail, 1);
+    /// A probe: what jexec says before it would start, and what stays of it. A client
+    /// in a stack of its own closes its connection first, and so keeps the jail.
+    fn probe(&self, words: &[String]) -> Result<Done, Shape> {
+        let (jail, words) = match words {
+            [jexec, jail, rest @ ..] if jexec == "jexec" => (Some(jail.as_str()), rest),
+            words => (None, words),
+        };
+        if let Some(jail) = jail {
+            let enter = [jail.to_owned(), "/usr/bin/true".to_owned()];
+            let done = self.tool(Tool::Jexec, &enter, "")?;
+            if done.status != 0 {
+                return Ok(Done { tools: 0, ..done });
+            }
         }
-        Ok(Done { tools: 0, ..done })
+        let word = |at: usize| words.get(at).map_or("", String::as_str);
+        match (word(0), word(1), jail) {
+            ("sk", "serve", jail) => probes::serve(self.host, jail, words),
+            ("sk", "tcp", Some(jail)) => {
+                let asked = ["-n", "-j", jail, "vnet"].map(str::to_owned);
+                if self.tool(Tool::Jls, &asked, "")?.out == "vnet=new\n" {
+                    self.host.hold_connections(jail, 1);
+                }
+            }
+            _ => {}
+        }
+        Ok(Done { probed: true, status_of_probe: true, ..Done::default() })
     }
 
     fn tool(&self, tool: Tool, args: &[String], input: &str) -> Result<Done, Shape> {
@@ -404,25 +417,44 @@ fn shape(tool: Tool, args: &[String]) -> Result<(), Shape> {
     let has = |word: &str| args.iter().any(|arg| arg == word);
     match tool {
         Tool::Sysctl if has("-b") => Err(Shape::Binary),
-        Tool::Sockstat if !has("nosuch") && !has("--libxo") => Err(Shape::Sockets),
         Tool::Netstat if has("-an") => Err(Shape::Sockets),
         Tool::Arp | Tool::Ndp => Err(Shape::Sockets),
-        Tool::Pfctl if has("state") || has("states") => Err(Shape::Sockets),
+        Tool::Pfctl if has("-s") && (has("state") || has("states")) => Err(Shape::Sockets),
         Tool::Ps | Tool::Pkill if !has("nosuchjail00") => Err(Shape::Processes),
-        Tool::Jexec => {
-            let at = args.iter().position(|arg| !arg.starts_with('-') && arg != "root");
-            let inner = at.and_then(|at| args.get(at + 1..)).unwrap_or_default();
-            let Some((program, rest)) = inner.split_first() else { return Ok(()) };
-            match self::tool(program) {
+        Tool::Jexec => match entered(args) {
+            // Refused before anything would start.
+            None | Some([]) => Ok(()),
+            Some([program, rest @ ..]) => match self::tool(program) {
+                // In a jail without a stack of its own only who listens was there.
+                Some(Tool::Netstat) if rest[0] == "-an" && args[0].ends_with("a1") => Ok(()),
                 Some(tool) => shape(tool, rest),
                 None => runs(program, rest),
-            }
-        }
+            },
+        },
         Tool::Jail => match args.iter().position(|arg| arg.starts_with("command=")) {
             Some(at) => runs(args[at].trim_start_matches("command="), &args[at + 1..]),
             None => Ok(()),
         },
         _ => Ok(()),
+    }
+}
+
+/// What jexec would start; `None` where it refuses its own arguments.
+fn entered(args: &[String]) -> Option<&[String]> {
+    let (mut rest, mut users) = (args, 0);
+    loop {
+        let (first, more) = rest.split_first()?;
+        rest = match first.as_str() {
+            "-l" => more,
+            "-u" | "-U" => {
+                users += 1;
+                let (user, more) = more.split_first()?;
+                let known = ["root", "nobody", "operator"].contains(&user.as_str());
+                more.get(..).filter(|_| known && users == 1)?
+            }
+            option if option.starts_with('-') => return None,
+            _ => return Some(more),
+        };
     }
 }
 

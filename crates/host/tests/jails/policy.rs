@@ -48,6 +48,8 @@ fn pf_knows_every_address_before_it_stands_and_no_longer_than_it_does() {
         ["10.1.0.2", "10.1.0.3", "fd00:1::2", "fd00:1::3", link_local.as_str()].map(str::to_owned);
     assert_eq!(all, expected);
     assert_eq!(table(&rig, &format!("kleene_n{net}")), expected);
+    let none = rig.shown("pfctl", &["-s", "Tables"]);
+    assert!(!none.contains("kleene_int"), "nobody is in an internal network: {none}");
     // Whatever becomes usable was told to pf in an earlier call.
     let log = rig.system.log();
     let place = |tool: Tool, words: &[&str]| {
@@ -245,7 +247,7 @@ fn a_network_whose_promise_is_broken_later_is_degraded_until_it_is_mended() {
     rig.event(anything());
     let why = rig.why("apart").expect("degraded");
     assert!(why.contains("'anchor \"kleene\"'"), "{why}");
-    assert!(rig.degraded.iter().any(|said| *said == why), "it is told, too");
+    assert!(rig.degraded.contains(&why), "it is told, too");
     assert_eq!(rig.why("plain"), None);
     rig.load_main(MAIN);
     rig.event(anything());

@@ -20,7 +20,7 @@ fn whatever_is_broken_comes_back() {
         ("the loopback network", |rig| rig.tell("ifconfig", &["kleene1", "destroy"])),
         ("all addresses of pf", |rig| rig.tell("pfctl", &["-t", "kleene_all", "-T", "flush"])),
         ("one too many", |rig| rig.tell("pfctl", &["-t", "kleene_all", "-T", "add", "9.9.9.9"])),
-        ("a table", |rig| rig.tell("pfctl", &["-t", "kleene_int", "-T", "kill"])),
+        ("a table", |rig| rig.tell("pfctl", &["-t", "kleene_all", "-T", "kill"])),
         ("the order", |rig| rig.tell("pfctl", &["-a", "kleene", "-f", "-"])),
         ("a network's rules", |rig| {
             let anchors = rig.shown("pfctl", &["-s", "Anchors", "-v"]);

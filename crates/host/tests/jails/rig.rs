@@ -353,8 +353,11 @@ impl Rig {
             picture.push_str(&self.shown("sysctl", &[sysctl]));
         }
         for table in self.shown("pfctl", &["-s", "Tables"]).lines() {
-            picture.push_str(&format!("table {table}:\n"));
-            picture.push_str(&self.shown("pfctl", &["-t", table, "-T", "show"]));
+            let shown = self.shown("pfctl", &["-t", table, "-T", "show"]);
+            // An empty one is as good as none.
+            if !shown.is_empty() {
+                picture.push_str(&format!("table {table}:\n{shown}"));
+            }
         }
         for anchor in self.shown("pfctl", &["-s", "Anchors", "-v"]).lines() {
             let anchor = anchor.trim();

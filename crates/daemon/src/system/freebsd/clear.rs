@@ -39,3 +39,30 @@ fn remove_jail(tools: &dyn Tools, id: ContainerId) -> Result<(), String> {
         removed => removed.map(drop).map_err(|err| chain(&err)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kleene_host::freebsd::simulated::Simulated;
+
+    use super::*;
+
+    #[test]
+    fn a_jail_that_its_supervisor_left_goes_and_another_one_stays() {
+        let system = Simulated::new();
+        system.make_directory("/jr");
+        let make = |name: &str| {
+            let name = format!("name={name}");
+            let call = Call::new(Tool::Jail, ["-c", "path=/jr", &name, "persist"]);
+            system.run(&call).expect("a jail");
+        };
+        make("c00000000001");
+        make("c00000000002");
+        let stubborn = system.start_process("c00000000001", "sleep", true);
+        assert!(stubborn > 0);
+        let id = ContainerId::parse("c00000000001").expect("an id");
+        remove_jail(&system, id).expect("removed");
+        let left = system.run(&Call::new(Tool::Jls, ["-n", "name"])).expect("all jails");
+        assert_eq!(left.stdout, "name=c00000000002\n");
+        remove_jail(&system, id).expect("gone already");
+    }
+}

@@ -288,8 +288,7 @@ impl Filter {
         let lost_addresses = self.standing.missing(&tables);
         let whole = constants(world.policy.networks.is_empty())
             .iter()
-            .all(|(name, anchor)| self.standing.has(name, anchor.as_ref()))
-            && tables.iter().all(|table| self.standing.has_table(&table.name));
+            .all(|(name, anchor)| self.standing.has(name, anchor.as_ref()));
         let before = self.pieces.len();
         self.pieces.retain(|piece| {
             let mut places = BTreeSet::new();

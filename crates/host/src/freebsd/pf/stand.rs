@@ -103,10 +103,6 @@ impl Standing {
         wanted.iter().flat_map(lost).collect()
     }
 
-    pub(super) fn has_table(&self, name: &str) -> bool {
-        self.tables.contains_key(name)
-    }
-
     /// Whether there are anchors beside these.
     pub(super) fn has_more(&self, names: &BTreeSet<String>) -> bool {
         self.anchors.keys().any(|name| !names.contains(name))
@@ -129,7 +125,8 @@ impl Standing {
         change: &Change,
     ) -> Result<(), FilterError> {
         let Change { tables, gone, texts, constants, stale } = change;
-        // Made while they are empty, too: a rule finds a table that was there first.
+        // A table that is still empty is made with its first address: rules that name
+        // it find it then (FreeBSD 13.2).
         for table in tables {
             self.add(tools, &table.name, &table.addresses)?;
         }
@@ -189,14 +186,10 @@ impl Standing {
             .filter(|addr| !known.is_some_and(|known| known.contains(addr)))
             .map(ToString::to_string)
             .collect();
-        if known.is_some() && new.is_empty() {
+        if new.is_empty() {
             return Ok(());
         }
-        match new.is_empty() {
-            // A list without addresses makes a table without addresses.
-            true => drop(tools.run(&pfctl(["-t", table, "-T", "add", "-f", "-"]))?),
-            false => change_table(tools, table, "add", &new)?,
-        }
+        change_table(tools, table, "add", &new)?;
         self.tables.entry(table.to_owned()).or_default().extend(addresses);
         Ok(())
     }

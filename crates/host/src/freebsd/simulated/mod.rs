@@ -4,7 +4,7 @@
 //! own: interfaces, addresses, bridges, network stacks, jails, routes, pf, mounts,
 //! devfs rules and ZFS datasets. Output, error text and status are those of FreeBSD
 //! 13.2, as far as they are recorded: `tests/freebsd` replays the recordings against
-//! it. ZFS, cards and what [`tools`] says of itself are from manuals, not recorded.
+//! it. ZFS and cards are from manuals, not recorded; where a file says so, other things too.
 //!
 //! A command or option that it does not know is an error ([`ToolError::Start`],
 //! "the simulated FreeBSD does not know: …"), never a success.
@@ -77,6 +77,20 @@ impl Simulated {
     /// Looks at the state, or changes it behind everybody's back.
     pub fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         f(&mut self.lock().state)
+    }
+
+    /// Has somebody else run a tool: neither counted nor subject to faults. So an
+    /// administrator flushes pf (`pfctl -F all`), removes an address, destroys an
+    /// interface or loads a ruleset with `set skip on lo`.
+    ///
+    /// # Panics
+    /// When the simulation does not know what the tool is told.
+    pub fn somebody(&self, call: &Call) -> Answer {
+        let answer = answer(&mut self.lock().state, call);
+        answer.unwrap_or_else(|err| {
+            let source = std::error::Error::source(&err).map(ToString::to_string);
+            panic!("{call}: {}", source.unwrap_or_default())
+        })
     }
 
     /// How many calls there were.

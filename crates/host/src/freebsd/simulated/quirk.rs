@@ -39,8 +39,8 @@ quirks! {
     AnchorWithTableStays,
     /// A jail name of digits only becomes the jid.
     DigitsAreJid,
-    /// `exec.stop`, `exec.prestop`, `exec.poststop` and `stop.timeout` that were
-    /// given at `jail -c` are forgotten by `jail -r`.
+    /// `exec.stop` that was given at `jail -c` is forgotten by `jail -r` (so are
+    /// `exec.prestop`, `exec.poststop` and `stop.timeout`).
     StopForgotten,
     /// `jail -r '*'` without a configuration file does nothing and returns 0.
     RemoveStarDoesNothing,

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::Simulated;
+use super::pf::Flow;
 use super::state::{HOST, Mac, Neighbour, Process, Socket, State};
 
 impl Simulated {
@@ -57,6 +58,12 @@ impl Simulated {
                 vnet.pf.free();
             }
         });
+    }
+
+    /// Has the host's pf keep a state of a flow that a rule with `label` let pass.
+    pub fn add_state(&self, label: &str, source: IpAddr, target: IpAddr) {
+        let label = label.to_owned();
+        self.with(|state| state.vnet_mut(HOST).pf.flows.push(Flow { label, source, target }));
     }
 
     /// Imports a ZFS pool, mounted at `/NAME`.
@@ -166,6 +173,18 @@ impl Simulated {
             // sockstat shows the newest first.
             state.sockets.insert(0, socket);
         });
+    }
+
+    /// Whether somebody listens there, as [`Simulated::listen`] was told.
+    #[must_use]
+    pub fn listens(&self, jail: Option<&str>, protocol: &str, local: &str) -> bool {
+        self.with(|state| {
+            let jid = jail.and_then(|name| state.jail(name)).map(|jail| jail.jid);
+            let same = |one: &Socket| {
+                (one.jail, one.protocol.as_str(), one.local.as_str()) == (jid, protocol, local)
+            };
+            state.sockets.iter().any(same)
+        })
     }
 
     /// Has the host learn a neighbour on an interface.

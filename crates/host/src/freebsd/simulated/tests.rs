@@ -136,18 +136,82 @@ fn somebody_pulls_out_a_card() {
     assert_eq!(host.with(|state| state.interfaces()), ["lo0", "pflog0", "pfsync0"]);
 }
 
-#[test]
-fn a_quirk_can_be_switched_off() {
-    let failed = |host: &Simulated| {
-        done(host, Tool::Ifconfig, "lo create name kleene0");
-        assert_eq!(run(host, Tool::Ifconfig, "lo create name kleene0").status, 1);
-        done(host, Tool::Ifconfig, "-l")
+/// What is seen of a quirk. A table: every quirk stands there.
+fn seen(quirk: Quirk, host: &Simulated) -> String {
+    let all = |tool, calls: &[&str]| -> String {
+        calls.iter().map(|words| format!("{:?}", run(host, tool, words))).collect()
     };
-    let host = Simulated::new();
-    assert_eq!(failed(&host), "lo0 pflog0 pfsync0 kleene0 lo2\n");
-    let host = Simulated::new();
-    host.without(Quirk::FailedNameLeavesLink);
-    assert_eq!(failed(&host), "lo0 pflog0 pfsync0 kleene0\n");
+    match quirk {
+        Quirk::FailedNameLeavesLink => {
+            all(Tool::Ifconfig, &["lo create name k0", "lo create name k0", "-l"])
+        }
+        Quirk::AliasTwice => {
+            all(Tool::Ifconfig, &["lo0 inet 10.0.0.1/32 alias", "lo0 inet 10.0.0.1/32 alias"])
+        }
+        Quirk::MoveStrips => {
+            done(host, Tool::Jail, "-c name=j1 path=/ vnet persist");
+            let calls = ["epair create", "epair0b description x", "epair0b vnet j1"];
+            all(Tool::Ifconfig, &calls) + &done(host, Tool::Jexec, "j1 ifconfig epair0b")
+        }
+        Quirk::MembersShown => {
+            done(host, Tool::Ifconfig, "bridge create");
+            for number in 0..104 {
+                done(host, Tool::Ifconfig, &format!("epair{number} create"));
+                done(host, Tool::Ifconfig, &format!("bridge0 addm epair{number}a"));
+            }
+            done(host, Tool::Ifconfig, "bridge0").matches("member:").count().to_string()
+        }
+        Quirk::DyingKeepsLinks => {
+            done(host, Tool::Jail, "-c name=j1 path=/ vnet persist");
+            host.hold_connections("j1", 1);
+            done(host, Tool::Jail, "-r j1") + &done(host, Tool::Jls, "-d name dying")
+        }
+        Quirk::UnknownAnchorIsNoError => all(Tool::Pfctl, &["-a nosuch -s rules"]),
+        Quirk::SkipStays => {
+            load(host, "-f -", "set skip on lo\n");
+            done(host, Tool::Ifconfig, "lo create name k0");
+            done(host, Tool::Ifconfig, "k0 -group lo");
+            load(host, "-f -", "pass\n");
+            done(host, Tool::Pfctl, "-vs Interfaces")
+        }
+        Quirk::AnchorWithTableStays => {
+            load(host, "-a k/x -f -", "pass from <t>\n");
+            all(Tool::Pfctl, &["-a k/x -F all", "-s Anchors -v"])
+        }
+        Quirk::DigitsAreJid => all(Tool::Jail, &["-i -c name=77 path=/ persist", "-r 77"]),
+        Quirk::StopForgotten => {
+            let words = ["-c", "name=j1", "path=/", "persist", "exec.stop=/bin/echo bye"];
+            host.run(&Call::new(Tool::Jail, words)).expect("a jail");
+            done(host, Tool::Jail, "-r j1")
+        }
+        Quirk::RemoveStarDoesNothing => all(Tool::Jail, &["-r *"]),
+        Quirk::RouteGoesWithAddress => {
+            host.add_nic("em0", "00:1b:21:00:00:01");
+            done(host, Tool::Ifconfig, "em0 inet 192.0.2.1/24 alias");
+            done(host, Tool::Route, "-n add -inet default 192.0.2.254");
+            done(host, Tool::Ifconfig, "em0 inet 192.0.2.1 -alias");
+            done(host, Tool::Netstat, "-rn")
+        }
+        Quirk::FirstMemberSetsMtu => {
+            all(
+                Tool::Ifconfig,
+                &["bridge create", "epair create", "epair0a mtu 9000", "bridge0 addm epair0a"],
+            ) + &done(host, Tool::Ifconfig, "bridge0 inet")
+        }
+        Quirk::LoopbackAddressToFirstUp => {
+            done(host, Tool::Ifconfig, "lo0 inet6 ::1 -alias");
+            all(Tool::Ifconfig, &["lo create name k0", "k0 up", "k0"])
+        }
+    }
+}
+
+#[test]
+fn each_quirk_can_be_switched_off() {
+    for quirk in Quirk::ALL {
+        let (with, without) = (Simulated::new(), Simulated::new());
+        without.without(*quirk);
+        assert_ne!(seen(*quirk, &with), seen(*quirk, &without), "{quirk:?}");
+    }
 }
 
 #[test]
@@ -246,4 +310,77 @@ fn a_text_for_a_removal_may_be_quoted() {
     let call = Call::new(Tool::Jail, ["-f", "-", "-r", "j1"]).with_stdin(text);
     assert_eq!(host.run(&call).expect("removed").stdout, "it's over\nj1: removed\n");
     assert!(host.run(&call).expect_err("gone").says("not found"));
+}
+
+#[test]
+fn states_are_killed_by_label_and_by_address() {
+    let host = Simulated::new();
+    let ip = |text: &str| text.parse().expect("an address");
+    for (label, source, target) in
+        [("a", "10.0.0.1", "10.0.0.2"), ("a", "10.0.0.3", "10.0.0.2"), ("b", "10.0.0.1", "fd00::1")]
+    {
+        host.add_state(label, ip(source), ip(target));
+    }
+    let killed = |words: &str| run(&host, Tool::Pfctl, words).stderr;
+    assert_eq!(killed("-k label -k nosuch"), "killed 0 states\n");
+    assert_eq!(killed("-k 10.0.0.3"), "killed 1 states from 1 sources and 0 destinations\n");
+    assert_eq!(
+        killed("-k 0.0.0.0/0 -k 10.0.0.2"),
+        "killed 1 states from 1 sources and 1 destinations\n"
+    );
+    assert_eq!(killed("-k label -k b"), "killed 1 states\n");
+}
+
+#[test]
+fn somebody_else_is_neither_counted_nor_hindered() {
+    let host = Simulated::new();
+    done(&host, Tool::Ifconfig, "lo create name kleene0");
+    load(&host, "-a kleene/x -f -", "pass\n");
+    host.fail_at(1, Fault::Refused);
+    let skip = Call::new(Tool::Pfctl, ["-f", "-"]).with_stdin("set skip on lo\n");
+    assert_eq!(host.somebody(&skip).status, 0);
+    assert_eq!(host.somebody(&Call::new(Tool::Ifconfig, ["kleene0", "destroy"])).status, 0);
+    assert_eq!(host.calls(), 2);
+    // The fault is for the next call of ours.
+    assert_eq!(run(&host, Tool::Pfctl, "-vs Interfaces").status, 1);
+    let shown = done(&host, Tool::Pfctl, "-vs Interfaces");
+    assert!(shown.contains("lo0 (skip)") && !shown.contains("pflog0 (skip)"), "{shown}");
+    assert_eq!(host.somebody(&Call::new(Tool::Pfctl, ["-F", "all"])).status, 0);
+    assert!(!done(&host, Tool::Pfctl, "-vs Interfaces").contains("skip"));
+}
+
+/// The texts that Kleene renders, each with the name of its anchor.
+fn rendered() -> Vec<(String, String)> {
+    let files = [
+        include_str!("../pf/golden/constant.txt"),
+        include_str!("../pf/golden/five.txt"),
+        include_str!("../pf/golden/internal.txt"),
+        include_str!("../pf/golden/nat.txt"),
+        include_str!("../pf/golden/nat_nowhere.txt"),
+        include_str!("../pf/golden/ports.txt"),
+    ];
+    let parts = files.iter().flat_map(|file| file.split("-- ").skip(1));
+    let named = parts.filter_map(|part| part.split_once('\n'));
+    // The main ruleset has a name with blanks there.
+    named.map(|(name, text)| (name.trim().replace(' ', "-"), text.to_owned())).collect()
+}
+
+#[test]
+fn every_text_that_is_rendered_is_read_and_what_is_shown_is_read_alike() {
+    let host = Simulated::new();
+    let texts = rendered();
+    assert!(texts.len() > 30, "{} texts", texts.len());
+    let shown = |anchor: &str| {
+        let nat = done(&host, Tool::Pfctl, &format!("-a {anchor} -s nat"));
+        nat + &done(&host, Tool::Pfctl, &format!("-a {anchor} -s rules"))
+    };
+    for (name, text) in texts {
+        let loaded = load(&host, &format!("-a {name} -f -"), &text);
+        assert_eq!((loaded.status, &*loaded.stderr), (0, ""), "{name}:\n{text}");
+        let first = shown(&name);
+        assert!(first.lines().count() >= text.trim().lines().count(), "{name}:\n{first}");
+        let again = load(&host, "-a again -f -", &first);
+        assert_eq!((again.status, &*again.stderr), (0, ""), "{name}:\n{first}");
+        assert_eq!(shown("again"), first, "{name}");
+    }
 }

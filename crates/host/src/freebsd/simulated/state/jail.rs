@@ -47,6 +47,8 @@ pub(crate) struct Jail {
     pub(crate) set: BTreeMap<String, String>,
     pub(crate) cpuset: u32,
     pub(crate) processes: Vec<Process>,
+    /// What `exec.stop` was given at its creation.
+    pub(crate) stop: Vec<String>,
     /// TCP connections that outlive it.
     pub(crate) connections: u32,
 }

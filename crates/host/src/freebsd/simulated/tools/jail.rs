@@ -187,6 +187,7 @@ fn make(s: &mut Session<'_>, told: &Told, name: &str, addresses: Vec<IpAddr>) ->
         set: std::collections::BTreeMap::new(),
         cpuset: cpuset.unwrap_or(3),
         processes: Vec::new(),
+        stop: told.values("exec.stop").map(str::to_owned).collect(),
         connections: 0,
     };
     keep(&mut jail, told);
@@ -357,6 +358,15 @@ fn modify(s: &mut Session<'_>, told: &Told) -> Done {
     Ok(())
 }
 
+/// What somebody who remembered would run.
+fn stop(s: &mut Session<'_>, jid: u32) -> Done {
+    let commands = s.state.jails.get(&jid).map(|jail| jail.stop.clone());
+    for command in commands.unwrap_or_default() {
+        execute(s, Some(jid), &programs::split(&command))?;
+    }
+    Ok(())
+}
+
 /// `jail -r` and `-R`. Several are removed from the last to the first.
 fn remove(s: &mut Session<'_>, plain: bool, names: &[&str]) -> Done {
     let noted = names.len() > 1 || names.iter().any(|name| name.contains('*'));
@@ -369,6 +379,9 @@ fn remove(s: &mut Session<'_>, plain: bool, names: &[&str]) -> Done {
             // It is on its way.
             Some((_, true)) => {}
             Some((jid, false)) => {
+                if !s.state.has(Quirk::StopForgotten) {
+                    stop(s, jid)?;
+                }
                 s.state.remove_jail(jid);
                 if noted {
                     s.say(format_args!("{name}: removed"));

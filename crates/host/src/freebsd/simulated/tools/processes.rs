@@ -13,6 +13,8 @@ pub(crate) fn ps(s: &mut Session<'_>, args: &[&str]) -> Done {
                 Some("json") => json = true,
                 _ => return unknown("the format of --libxo"),
             },
+            // Those without a terminal, which are all.
+            "-x" => {}
             "-o" => columns = rest.next().unwrap_or_default(),
             "-J" => jail = rest.next(),
             "-p" => pids = rest.next(),

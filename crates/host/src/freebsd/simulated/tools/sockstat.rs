@@ -61,10 +61,12 @@ pub(crate) fn sockstat(s: &mut Session<'_>, args: &[&str]) -> Done {
         let own = confined.is_none_or(|jid| socket.jail == Some(jid));
         // A jail that is asked for by name is asked in its own stack.
         let here = jid.is_some() || of == vnet;
-        let (protocol, family) = socket.protocol.split_at(socket.protocol.len() - 1);
+        // A socket of IPv6 that takes IPv4 as well is `tcp46`.
+        let protocol = socket.protocol.trim_end_matches(['4', '6']);
+        let family = &socket.protocol[protocol.len()..];
         let port = socket.local.rsplit(':').next().and_then(|port| port.parse().ok());
         own && here
-            && (four && family == "4" || six && family == "6")
+            && (four && family.contains('4') || six && family.contains('6'))
             && jid.is_none_or(|jid| socket.jail == Some(jid))
             && ports.is_none_or(|ports| covers(ports, port))
             && is_in(protocols, protocol)
