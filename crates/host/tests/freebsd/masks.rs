@@ -96,6 +96,10 @@ impl Mask {
             },
             Self::Pid => {
                 let socket = line.starts_with("root     ") && line.len() > 24;
+                let process = line.trim_start_matches(|c: char| c.is_ascii_digit());
+                if process.len() < line.len() && process.contains(" SC+J ") {
+                    return format!("PID{process}");
+                }
                 let line = numbers_behind(line, &["\"pid\":\""], true);
                 if socket { format!("{}PID{}", &line[..20], &line[25..]) } else { line }
             }

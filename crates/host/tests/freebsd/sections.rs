@@ -385,6 +385,8 @@ pub(crate) enum Act {
     Jails(u8),
     /// A jail was removed.
     Gone(&'static str),
+    /// A process was started in a jail.
+    Starts(&'static str, &'static str),
     /// 110 cables were put into the bridge `big0`.
     Members,
     /// And they were destroyed again.
@@ -422,6 +424,9 @@ impl Act {
                 }
             }
             Self::Gone(jail) => run(&format!("jail -r {jail}")),
+            Self::Starts(jail, command) => {
+                host.start_process(jail, command, false);
+            }
             Self::Minutes => host.minutes_pass(),
             Self::Layout => {
                 for anchor in LAYOUT {
@@ -446,6 +451,7 @@ const LAYOUT: [&str; 17] = [
 /// What happened right before the command on a line of the recordings.
 pub(crate) fn acts(line: usize) -> &'static [Act] {
     match line {
+        1454 => &[Act::Starts("a21212121212", "sleep 100")],
         1794 => &[Act::Jails(1)],
         1865 => &[Act::Gone("x7a1a1a1a1a1")],
         1898 => &[Act::Hold("x8a1a1a1a1a1")],

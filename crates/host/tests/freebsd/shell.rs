@@ -420,7 +420,8 @@ fn shape(tool: Tool, args: &[String]) -> Result<(), Shape> {
         Tool::Netstat if has("-an") => Err(Shape::Sockets),
         Tool::Arp | Tool::Ndp => Err(Shape::Sockets),
         Tool::Pfctl if has("-s") && (has("state") || has("states")) => Err(Shape::Sockets),
-        Tool::Ps | Tool::Pkill if !has("nosuchjail00") => Err(Shape::Processes),
+        Tool::Ps if has("--libxo") => Err(Shape::Processes),
+        Tool::Pkill => Err(Shape::Processes),
         Tool::Jexec => match entered(args) {
             // Refused before anything would start.
             None | Some([]) => Ok(()),

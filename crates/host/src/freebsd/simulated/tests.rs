@@ -349,6 +349,156 @@ fn somebody_else_is_neither_counted_nor_hindered() {
     assert!(!done(&host, Tool::Pfctl, "-vs Interfaces").contains("skip"));
 }
 
+/// Words of all tools, some of them wrong.
+const WORDS: &[&str] = &[
+    "-a",
+    "-c",
+    "-d",
+    "-f",
+    "-h",
+    "-i",
+    "-j",
+    "-k",
+    "-l",
+    "-m",
+    "-n",
+    "-o",
+    "-p",
+    "-q",
+    "-r",
+    "-s",
+    "-t",
+    "-v",
+    "-x",
+    "-z",
+    "-F",
+    "-J",
+    "-T",
+    "-U",
+    "-an",
+    "-rn",
+    "-vs",
+    "-46l",
+    "--libxo",
+    "json",
+    "all",
+    "rules",
+    "nat",
+    "Anchors",
+    "Tables",
+    "Interfaces",
+    "info",
+    "add",
+    "delete",
+    "show",
+    "kill",
+    "replace",
+    "test",
+    "flush",
+    "get",
+    "change",
+    "default",
+    "-inet",
+    "-inet6",
+    "-host",
+    "lo",
+    "epair",
+    "bridge",
+    "lo0",
+    "lo1",
+    "epair0a",
+    "epair0b",
+    "bridge0",
+    "em0",
+    "create",
+    "destroy",
+    "name",
+    "up",
+    "down",
+    "inet",
+    "inet6",
+    "alias",
+    "-alias",
+    "10.0.0.1/24",
+    "10.0.0.1",
+    "fd00::1/64",
+    "fe80::1%lo0",
+    "10.0.0.1/99",
+    "prefixlen",
+    "200",
+    "netmask",
+    "255.255.255.0",
+    "addm",
+    "deletem",
+    "private",
+    "group",
+    "-group",
+    "description",
+    "mtu",
+    "ether",
+    "\u{e4}",
+    "",
+    "02:6b:00:00:00:01",
+    "vnet",
+    "-vnet",
+    "j1",
+    "name=j1",
+    "name=77",
+    "path=/",
+    "persist",
+    "nopersist",
+    "ip4.addr=10.0.0.1",
+    "ip4=inherit",
+    "interface=lo0",
+    "ip4.addr=lo0|10.0.0.9/99",
+    "vnet.interface=epair0b",
+    "mount.devfs",
+    "command=/bin/sh",
+    "exit 3",
+    "/sbin/ifconfig",
+    "*",
+    "net.inet.ip.forwarding",
+    "net.inet.ip.forwarding=1",
+    "kern",
+    "kleene",
+    "kleene/x",
+    "/*",
+    "rule",
+    "11",
+    "hide",
+    "path",
+    "list",
+    "tank",
+    "tank/a",
+    "tank/a@1",
+    "snapshot",
+    "clone",
+    "rename",
+];
+
+#[test]
+fn no_words_make_it_panic() {
+    let host = Simulated::new();
+    host.add_nic("em0", "00:1b:21:00:00:01");
+    host.add_pool("tank");
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut below = |limit: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        usize::try_from(seed % limit as u64).expect("small")
+    };
+    let texts = ["", "pass\n", "pass from { 10.0.0.1 \"\n", "table <t> { \u{e4} }\n", "j1 { a='"];
+    let mut known = 0;
+    for _ in 0..40_000 {
+        let tool = Tool::ALL[below(Tool::ALL.len())];
+        let words: Vec<&str> = (0..below(6)).map(|_| WORDS[below(WORDS.len())]).collect();
+        let call = Call::new(tool, words).with_stdin(texts[below(texts.len())]);
+        known += usize::from(host.call(&call).is_ok_and(|answer| answer.status == 0));
+    }
+    assert!(known > 1000, "only {known} did something");
+}
+
 /// The texts that Kleene renders, each with the name of its anchor.
 fn rendered() -> Vec<(String, String)> {
     let files = [

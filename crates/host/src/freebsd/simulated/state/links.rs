@@ -1,5 +1,7 @@
 //! What becomes of interfaces: made, renamed, moved, put in bridges, destroyed.
 
+use std::collections::BTreeSet;
+
 use super::link::{Bridge, HOST, Kind, Link, LinkId, Mac, Nd6, VnetId};
 use super::{Errno, State, Vnet};
 use crate::freebsd::simulated::quirk::Quirk;
@@ -24,20 +26,11 @@ impl State {
         cloner: &str,
         unit: Option<u32>,
     ) -> Result<LinkId, Errno> {
-        let taken = |state: &Self, unit: u32| {
-            let of = |link: &Link| {
-                link.home == vnet && link.kind.cloner() == Some(cloner) && link.unit == unit
-            };
-            let ends = if cloner == "epair" { &["a", "b"][..] } else { &[""] };
-            state.links.values().any(of)
-                || ends
-                    .iter()
-                    .any(|end| state.find(vnet, &format!("{cloner}{unit}{end}")).is_some())
-        };
+        let taken = self.taken_units(vnet, cloner);
         let unit = match unit {
-            Some(unit) if taken(self, unit) => return Err(Errno::Exists),
+            Some(unit) if taken.contains(&unit) => return Err(Errno::Exists),
             Some(unit) => unit,
-            None => (0..).find(|unit| !taken(self, *unit)).unwrap_or_default(),
+            None => (0..).find(|unit| !taken.contains(unit)).unwrap_or_default(),
         };
         match cloner {
             "lo" => Ok(self.insert(vnet, Kind::Loopback, unit, 16384, "")),
@@ -50,6 +43,19 @@ impl State {
             "epair" => Ok(self.create_epair(vnet, unit)),
             _ => Err(Errno::Invalid),
         }
+    }
+
+    /// The units that a cloner cannot give: those it gave, and those whose names others
+    /// have.
+    fn taken_units(&self, vnet: VnetId, cloner: &str) -> BTreeSet<u32> {
+        let given = self.links.values();
+        let given = given.filter(|link| link.home == vnet && link.kind.cloner() == Some(cloner));
+        let named = self.links_of(vnet).filter_map(|(_, link)| {
+            let unit = link.name.strip_prefix(cloner)?;
+            let unit = if cloner == "epair" { unit.trim_end_matches(['a', 'b']) } else { unit };
+            unit.parse().ok()
+        });
+        given.map(|link| link.unit).chain(named).collect()
     }
 
     fn create_epair(&mut self, vnet: VnetId, unit: u32) -> LinkId {
@@ -137,8 +143,8 @@ impl State {
 
     /// Numbers of interfaces that went are given out again.
     fn free_index(&self, vnet: VnetId) -> u32 {
-        let taken = |index: u32| self.links_of(vnet).any(|(_, link)| link.index == index);
-        (1..).find(|index| !taken(*index)).unwrap_or_default()
+        let taken: BTreeSet<u32> = self.links_of(vnet).map(|(_, link)| link.index).collect();
+        (1..).find(|index| !taken.contains(index)).unwrap_or_default()
     }
 
     /// Has pf skip a new interface whose group is skipped.

@@ -352,8 +352,9 @@ fn set_prefix(wanted: &mut Wanted, value: &str) -> Done {
         Ok(mask) => u8::try_from(u32::from(mask).leading_ones()).ok(),
         Err(_) => value.parse().ok(),
     };
+    let longest = |ip: &IpAddr| if ip.is_ipv4() { 32 } else { 128 };
     match (mask, wanted.address.as_mut()) {
-        (Some(mask), Some((_, prefix))) => {
+        (Some(mask), Some((ip, prefix))) if mask <= longest(ip) => {
             *prefix = mask;
             Ok(())
         }

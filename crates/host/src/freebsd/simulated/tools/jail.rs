@@ -281,8 +281,9 @@ fn add_aliases(s: &mut Session<'_>, told: &Told) -> Done {
             let Some(id) = s.find(interface) else {
                 return unknown("an alias on an interface that is not there");
             };
-            let (Ok(ip), prefix) = (ip.parse(), prefix.parse().unwrap_or(longest)) else {
-                continue;
+            let prefix = prefix.parse().unwrap_or(longest);
+            let Some(ip) = ip.parse().ok().filter(|_| prefix <= longest) else {
+                return unknown(text);
             };
             let done = s.state.add_address(id, ip, prefix);
             s.check("ifconfig: ioctl (SIOCAIFADDR)", done)?;

@@ -65,6 +65,9 @@ fn asked(args: &[&str]) -> Done<Asked> {
     let whole = if destination.is_ipv4() { 32 } else { 128 };
     let host = host || !net && prefix.is_none();
     let prefix = prefix.unwrap_or(whole);
+    if prefix > whole {
+        return unknown(name);
+    }
     let six = destination.is_ipv6();
     Ok(Asked { six, host, name, destination: network(destination, prefix), prefix, gateway })
 }
