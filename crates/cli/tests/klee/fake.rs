@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, Stream, StreamExt};
 use http_body_util::{BodyExt, Full};
@@ -142,6 +143,15 @@ impl Fake {
     /// The requests so far, without bodies.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.state.seen.lock().expect("not poisoned").iter().map(|s| s.what.clone()).collect()
+    }
+
+    /// Waits until a request of that kind has come.
+    pub(crate) fn until_asked(&self, what: &str) {
+        let until = Instant::now() + Duration::from_secs(10);
+        while !self.asked().iter().any(|asked| asked == what) {
+            assert!(Instant::now() < until, "{what} was not asked within 10 s");
+            std::thread::yield_now();
+        }
     }
 
     /// The body of the first request of that kind.

@@ -98,6 +98,7 @@ fn keys_are_input_and_the_window_is_followed() {
     // Ctrl-C is a key like others.
     terminal.master.write_all(b"\x03x").expect("typed");
     assert_eq!(terminal.until("x"), "\x03x");
+    fake.until_asked(resize);
     kill_process(Pid::from_child(&child), Signal::TERM).expect("it runs");
     let mut child = child;
     assert_eq!(child.wait().expect("klee ends").code(), Some(143));
