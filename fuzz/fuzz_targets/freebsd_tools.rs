@@ -4,7 +4,7 @@
 use kleene_host::freebsd::jail::Parameters;
 use kleene_host::freebsd::mount_table;
 use kleene_host::freebsd::net::{inner, interfaces, routes, sockets};
-use kleene_host::freebsd::pf::{Leave, stand};
+use kleene_host::freebsd::pf::{Leave, counters, stand};
 use kleene_model::LinkName;
 use libfuzzer_sys::fuzz_target;
 
@@ -24,6 +24,7 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = inner::lists(printed);
     let _ = stand::anchors(printed);
     let _ = stand::addresses(printed);
+    let _ = counters::labels(printed);
     stand::markers(printed, &mut std::collections::BTreeMap::new());
     // Four texts, of which any may be cut.
     let mut texts = printed.splitn(4, '\0');

@@ -61,7 +61,6 @@ pub(crate) struct Counted {
 
 /// What became of packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(target_os = "freebsd", allow(dead_code, reason = "nothing is counted there yet"))]
 pub(crate) enum Fate {
     /// They were let through.
     Passed,

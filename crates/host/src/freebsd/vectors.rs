@@ -66,6 +66,7 @@ const PF: &[&str] = &[
     "pfctl -a * -s rules",
     "pfctl -a {anchor} -s rules",
     "pfctl -a {anchor} -s nat",
+    "pfctl -a {anchor} -s labels",
     "pfctl -a {anchor} -f -",
     "pfctl -t {table} -T show",
     "pfctl -t {table} -T add {address} {…}",

@@ -1,10 +1,10 @@
 //! What pf is told, and what is refused where it cannot be.
 
 use kleene_engine::Command;
-use kleene_host::freebsd::pf::MAIN;
+use kleene_host::freebsd::pf::{MAIN, counters};
 use kleene_host::freebsd::run::Tool;
 use kleene_model::api::{PublishedPortConfig, UnpublishConfig};
-use kleene_model::{Driver, NetworkType};
+use kleene_model::{Driver, NetworkId, NetworkType};
 
 use crate::lives::anything;
 use crate::rig::{Rig, container, disconnect, has_line, network};
@@ -252,4 +252,25 @@ fn a_network_whose_promise_is_broken_later_is_degraded_until_it_is_mended() {
     rig.load_main(MAIN);
     rig.event(anything());
     assert_eq!(rig.why("apart"), None);
+}
+
+#[test]
+fn rules_are_counted_for_their_network() {
+    let mut rig = Rig::new();
+    let mut internal = network("shut", NetworkType::Bridge, 1);
+    internal.internal = true;
+    let kleene_engine::Outcome::Id(id) = rig.ok(Command::NetworkCreate(internal)) else {
+        panic!("no id")
+    };
+    let open = rig.network("open", NetworkType::Bridge, 2);
+    let of = |id: &str| NetworkId::parse(id).expect("an id");
+    let rules = |network: Option<NetworkId>| -> Vec<(Option<NetworkId>, &str)> {
+        let counted = counters::counters(&rig.system, network).expect("counted");
+        counted.iter().map(|one| (one.network, one.rule)).collect()
+    };
+    let shut = (Some(of(&id)), "13: internal");
+    assert!(rules(Some(of(&id))).contains(&shut));
+    assert!(rules(Some(of(&open))).iter().all(|(network, _)| *network == Some(of(&open))));
+    let all = rules(None);
+    assert!(all.contains(&shut) && all.contains(&(None, "9, 11: not published")), "{all:?}");
 }

@@ -23,14 +23,15 @@ use std::sync::Arc;
 use kleene_engine::change::Owned;
 use kleene_engine::host::{Promise, chain};
 use kleene_host::freebsd::net::FreeBsdHost;
-use kleene_host::freebsd::pf::Leave;
+use kleene_host::freebsd::pf::{Leave, counters};
 use kleene_host::freebsd::run::System;
-use kleene_model::{Container, ContainerId, InstanceName, LinkName};
+use kleene_model::{Container, ContainerId, InstanceName, LinkName, NetworkId};
 use kleene_supervise::proto::Setup;
 
 use crate::config::Config;
 use crate::core::Core;
 
+use super::types::Fate;
 use super::{Counted, Error};
 
 pub(crate) use files::{check_mount, empty_trash, forget_images};
@@ -178,15 +179,26 @@ pub(crate) fn prepare_root(
 pub(crate) struct Reader(());
 
 impl Reader {
-    /// Reads the counters of one network, or of all and of the host.
+    /// Reads the counters of one network, or of all and of the host. It blocks.
     ///
     /// # Errors
-    /// [`Error::NotYet`].
+    /// When pf does not answer.
     pub(crate) fn read(
         &self,
         _: &InstanceName,
-        _: Option<kleene_model::NetworkId>,
+        network: Option<NetworkId>,
     ) -> Result<Vec<Counted>, Error> {
-        Err(Error::NotYet("the counters of pf's rules"))
+        let counters = counters::counters(&System, network).map_err(|err| chain(&err))?;
+        Ok(counters.into_iter().map(counted).collect())
     }
+}
+
+fn counted(counted: counters::Counted) -> Counted {
+    let counters::Counted { network, rule, fate, packets, bytes } = counted;
+    let fate = match fate {
+        counters::Fate::Passed => Fate::Passed,
+        counters::Fate::Refused => Fate::Refused,
+        counters::Fate::Dropped => Fate::Dropped,
+    };
+    Counted { network, rule: rule.to_owned(), fate, packets, bytes }
 }

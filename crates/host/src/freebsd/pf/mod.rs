@@ -12,6 +12,7 @@
 //! whole of a policy in the order in which it is applied, the other functions
 //! the part that one change touches. [`Unsupported`] is what pf cannot hold.
 
+pub mod counters;
 mod filter;
 mod leave;
 mod network;
