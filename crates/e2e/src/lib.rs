@@ -12,13 +12,14 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
+mod wait;
 
 #[cfg(target_os = "linux")]
 pub use linux::{
     Background, FAR4, FAR6, Kleened, Netns, OUTSIDE4, OUTSIDE6, Output, Pump, Reply, Result, Run,
-    SOCKET, Snapshot, WORLD4, WORLD6, World, WorldError, cgroup, inside, poll, skip, target_dir,
-    wait_until,
+    SOCKET, Snapshot, WORLD4, WORLD6, World, WorldError, cgroup, inside, skip, target_dir,
 };
+pub use wait::{poll, wait_until};
 
 /// What a program says, and how it ends, that works with throw-away hosts and was
 /// built for a system that has none.

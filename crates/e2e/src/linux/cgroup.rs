@@ -3,7 +3,7 @@
 //! of the surroundings go on holding).
 
 use crate::linux::error::{Result, WorldError};
-use crate::linux::wait::poll;
+use crate::wait::poll;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -10,7 +10,6 @@ mod output;
 mod process;
 mod requires;
 mod snapshot;
-mod wait;
 mod world;
 
 pub use daemon::{Kleened, SOCKET};
@@ -20,5 +19,4 @@ pub use output::{Output, Pump};
 pub use process::{Background, Run};
 pub use requires::{skip, target_dir};
 pub use snapshot::Snapshot;
-pub use wait::{poll, wait_until};
 pub use world::{FAR4, FAR6, Netns, OUTSIDE4, OUTSIDE6, WORLD4, WORLD6, World};

@@ -1,6 +1,6 @@
 //! What a finished command left behind.
 
-use crate::linux::wait::poll;
+use crate::wait::poll;
 use std::borrow::Cow;
 use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,7 @@
 //! Running commands in a world.
 
 use crate::linux::output::{Output, Pump};
-use crate::linux::wait::poll;
+use crate::wait::poll;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::ffi::{OsStr, OsString};
 use std::io::Write;

@@ -7,7 +7,7 @@ use crate::linux::output::{Output, Pump};
 use crate::linux::process::{self, Background, Run};
 use crate::linux::requires::{missing_for_a_world, missing_in_a_world, program, skip, target_dir};
 use crate::linux::snapshot::Snapshot;
-use crate::linux::wait::{poll, wait_until};
+use crate::wait::{poll, wait_until};
 use rustix::process::Signal;
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader};

@@ -3,8 +3,8 @@
 
 use super::tool;
 use crate::linux::error::{Result, WorldError};
-use crate::linux::wait::poll;
 use crate::linux::world::{FAR4, FAR6, OUTSIDE4, OUTSIDE6, WORLD4, WORLD6};
+use crate::wait::poll;
 use std::net::Ipv6Addr;
 use std::path::Path;
 use std::time::Duration;
