@@ -6,10 +6,12 @@
 //! its first process ends with the test. Tests ask the kernel with `ip -j`,
 //! `ss` and packets, never with Kleene's own code.
 //!
-//! It is made of Linux's namespaces: elsewhere this crate is empty, but for its
-//! programs, which say so.
+//! It is made of Linux's namespaces, and elsewhere there is none. For FreeBSD there is
+//! [`freebsd`]: one program that a person runs on a real system. The programs for
+//! the other system say so.
 #![forbid(unsafe_code)]
 
+pub mod freebsd;
 #[cfg(target_os = "linux")]
 mod linux;
 mod wait;
