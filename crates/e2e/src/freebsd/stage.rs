@@ -1,0 +1,306 @@
+//! Making networks and containers: those of one check, and the layout that the checks
+//! of the policy share.
+
+use std::collections::BTreeMap;
+
+use kleene_host::freebsd::run::Tool;
+
+use super::flows::{Row, Want};
+use super::layout::{self, FAR, MEMBERS, Member, NETS, OUT, OUTSIDES};
+use super::probe::Protocol;
+use super::program::Background;
+use super::report::{Done, Ended, fails, want};
+use super::trial::{Asker, INSIDE, SOON, Trial};
+
+/// How many flows are sent at the same time.
+const AT_ONCE: usize = 8;
+
+/// The layout, as it stands.
+pub struct Stage {
+    /// Ids of containers by their names.
+    ids: BTreeMap<&'static str, String>,
+    /// The services of the host and of the outsides.
+    servers: Vec<Background>,
+}
+
+impl Trial {
+    /// Makes a network for the check at hand; gives the interface that came with it,
+    /// if one did.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn network(&mut self, name: &str, options: &[&str]) -> Done<Option<String>> {
+        let before = self.done(Tool::Ifconfig, &["-l"])?;
+        self.made.1.push(name.to_owned());
+        self.klee_done(&[&["network", "create"], options, &[name]].concat())?;
+        let after = self.done(Tool::Ifconfig, &["-l"])?;
+        let had = |link: &&str| before.split_whitespace().any(|known| known == *link);
+        Ok(after.split_whitespace().find(|link| !had(link)).map(str::to_owned))
+    }
+
+    /// Makes a container for the check at hand, which runs a command; gives its id.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn container(&mut self, name: &str, options: &[&str], command: &[&str]) -> Done<String> {
+        self.make(&["run", "-d"], name, options, command)
+    }
+
+    /// The same of one that is not started.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn stopped(&mut self, name: &str, options: &[&str], command: &[&str]) -> Done<String> {
+        self.make(&["create"], name, options, command)
+    }
+
+    fn make(
+        &mut self,
+        verb: &[&str],
+        name: &str,
+        options: &[&str],
+        command: &[&str],
+    ) -> Done<String> {
+        let shown = format!("{}:/probe:ro", self.paths.shown().display());
+        self.made.0.push(name.to_owned());
+        let own = ["--name", name, "-m", &shown];
+        let line = [verb, &own, options, &["host-usr"], command].concat();
+        let printed = self.klee_done(&line)?;
+        let id = printed.lines().next().unwrap_or_default().trim().to_owned();
+        let is_id = id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        want(is_id, "klee prints the id of the container first", printed)?;
+        Ok(id)
+    }
+
+    /// A container for the check at hand that only waits.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn idle(&mut self, name: &str, options: &[&str]) -> Done<String> {
+        self.container(name, options, &[INSIDE, "--probe", "wait"])
+    }
+
+    /// Removes what the check at hand has made; what of it is left is said.
+    pub fn clear_check(&mut self) -> Vec<String> {
+        let (containers, networks) = std::mem::take(&mut self.made);
+        let mut left = Vec::new();
+        let mut remove = |args: [&str; 3]| match self.klee(&args) {
+            Ok(answer) if answer.status != 0 && !answer.stderr.contains("not found") => {
+                left.push(format!("'klee {}': {}", args.join(" "), answer.words()));
+            }
+            Ok(_) | Err(_) => {}
+        };
+        for name in containers.iter().rev() {
+            remove(["rmc", "-f", name]);
+        }
+        for name in networks.iter().rev() {
+            // With all words of one length: -- ends the options.
+            remove(["rmn", "--", name]);
+        }
+        left
+    }
+
+    /// The layout, which is made when it is first asked for.
+    ///
+    /// # Errors
+    /// What of it cannot be made; everybody who asks is told.
+    pub fn stage(&mut self) -> Done<&Stage> {
+        if self.stage.is_none() {
+            let made = self.make_stage();
+            // It stays for the checks that follow.
+            self.made = Default::default();
+            self.stage = Some(made);
+        }
+        match &self.stage {
+            Some(Ok(stage)) => Ok(stage),
+            Some(Err(ended)) => Err(ended.clone()),
+            None => fails("the layout stands", "it was not made"),
+        }
+    }
+
+    /// The id of a container of the layout.
+    ///
+    /// # Errors
+    /// As [`Trial::stage`].
+    pub fn id(&mut self, name: &str) -> Done<String> {
+        let id = self.stage()?.ids.get(name).cloned();
+        id.map_or_else(|| fails(format!("the layout has {name}"), "it has not"), Ok)
+    }
+
+    fn make_stage(&mut self) -> Done<Stage> {
+        let listed = self.listed().to_owned();
+        for net in NETS {
+            let [v4, v6] = net.subnets();
+            let options = net.options.iter().map(|word| match *word {
+                "OUT" => listed.as_str(),
+                word => word,
+            });
+            let options: Vec<&str> =
+                options.chain(["--subnet", v4.as_str(), "--subnet6", v6.as_str()]).collect();
+            self.network(net.name, &options)?;
+        }
+        let mut ids = BTreeMap::new();
+        for member in MEMBERS {
+            ids.insert(member.name, self.make_member(&member, &listed)?);
+        }
+        let mut servers = Vec::new();
+        let own = ["host", "far-host", "gate-c", "gate-d", "gate-g"];
+        let own = own.iter().filter_map(|name| layout::addresses(name)).flatten();
+        let own: Vec<String> = own.map(|address| address.to_string()).collect();
+        let own: Vec<&str> = own.iter().map(String::as_str).collect();
+        servers.push(self.serve(&Asker::Host, "HOST", "99", &own)?);
+        for outside in OUTSIDES {
+            let at = outside.addresses.map(|(_, beyond)| beyond);
+            let asker = Asker::Outside(outside.jail);
+            servers.push(self.serve(&asker, outside.service, "90", &at)?);
+        }
+        for member in MEMBERS {
+            for address in member.addresses() {
+                self.wait(SOON, &format!("the service of {} at {address}", member.name), || {
+                    let heard = self.ask(&Asker::Host, Protocol::Tcp, (&address, 81), None)?;
+                    Ok(heard.is_answer())
+                })?;
+            }
+        }
+        Ok(Stage { ids, servers })
+    }
+
+    fn make_member(&mut self, member: &Member, listed: &str) -> Done<String> {
+        let [v4, v6] = member.addresses();
+        let ports = member
+            .published
+            .map(|port| ["tcp", "udp"].map(|protocol| format!("{listed}:{port}:80/{protocol}")));
+        let mut options = vec!["-l", member.driver, "-n", member.net, "--ip", &v4, "--ip6", &v6];
+        for port in ports.iter().flatten() {
+            options.extend(["-p", port]);
+        }
+        let service = member.name.to_uppercase();
+        let command = [INSIDE, "--probe", "serve", &service, "80,81", &v4, &v6];
+        self.container(member.name, &options, &command)
+    }
+
+    /// Removes the layout, if it was made; what of it is left is said.
+    pub fn clear_stage(&mut self) -> Vec<String> {
+        let Some(made) = self.stage.take() else { return Vec::new() };
+        if let Ok(Stage { servers, .. }) = made {
+            drop(servers);
+        }
+        self.made.0.extend(MEMBERS.iter().map(|member| member.name.to_owned()));
+        self.made.1.extend(NETS.iter().map(|net| net.name.to_owned()));
+        self.clear_check()
+    }
+
+    /// Who asks under a name of the layout.
+    fn asker(&mut self, name: &str) -> Done<Asker> {
+        match name {
+            "host" => Ok(Asker::Host),
+            "out" => Ok(Asker::Outside(OUT)),
+            "far" => Ok(Asker::Outside(FAR)),
+            name => Ok(Asker::Container(self.id(name)?)),
+        }
+    }
+
+    /// Sends all flows of a text, over both protocols and in both families, and holds
+    /// each to what has to become of it.
+    ///
+    /// # Errors
+    /// All that became otherwise.
+    pub fn flows(&mut self, text: &str) -> Done {
+        let rows = Row::all(text).or_else(|line| fails("flows", line))?;
+        let mut all = Vec::new();
+        for row in rows {
+            let asker = self.asker(&row.from)?;
+            let Some(to) = layout::addresses(&row.to) else {
+                return fails("a name of the layout", row.to);
+            };
+            for (family, address) in to.into_iter().enumerate() {
+                for protocol in Protocol::BOTH {
+                    let to = address.to_string();
+                    all.push(Flow { row: row.clone(), asker: asker.clone(), to, family, protocol });
+                }
+            }
+        }
+        let mut wrong = Vec::new();
+        for some in all.chunks(AT_ONCE) {
+            let this: &Self = self;
+            let found = std::thread::scope(|scope| {
+                let sent: Vec<_> =
+                    some.iter().map(|flow| scope.spawn(move || flow.send(this))).collect();
+                let joined = sent.into_iter().map(|one| one.join());
+                joined
+                    .map(|one| one.unwrap_or_else(|_| fails("a flow is sent", "a panic")))
+                    .collect::<Vec<_>>()
+            });
+            for one in found {
+                wrong.extend(one?);
+            }
+        }
+        match wrong.is_empty() {
+            true => Ok(()),
+            false => {
+                let (expected, seen): (Vec<String>, Vec<String>) = wrong.into_iter().unzip();
+                fails(expected.join("\n"), seen.join("\n"))
+            }
+        }
+    }
+
+    /// Whether echoes come back: of each line in both families.
+    ///
+    /// # Errors
+    /// The first that is otherwise.
+    pub fn pings(&mut self, expected: &[(&str, &str, bool)]) -> Done {
+        for (from, to, comes) in expected {
+            let asker = self.asker(from)?;
+            let Some(addresses) = layout::addresses(to) else {
+                return fails("a name of the layout", *to);
+            };
+            for address in addresses {
+                let came = self.echoes(&asker, &address.to_string())?;
+                let words = |comes: bool| if comes { "an echo" } else { "no echo" };
+                let what = format!("{from} pings {to} at {address}: {}", words(*comes));
+                want(came == *comes, what, words(came))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One flow of a row.
+struct Flow {
+    row: Row,
+    asker: Asker,
+    to: String,
+    family: usize,
+    protocol: Protocol,
+}
+
+impl Flow {
+    /// What is wrong with what became of it, as expected and seen.
+    fn send(&self, trial: &Trial) -> Done<Option<(String, String)>> {
+        let Self { row, asker, to, family, protocol } = self;
+        let mut heard = trial.ask(asker, *protocol, (to, row.port), None)?;
+        if !row.want.is(&heard, *family) && matches!(row.want, Want::Answer(..)) {
+            // A single packet may be lost; a rule loses all of them.
+            heard = trial.ask(asker, *protocol, (to, row.port), None)?;
+        }
+        if row.want.is(&heard, *family) {
+            return Ok(None);
+        }
+        let (protocol, wanted) = (protocol.name(), row.want.words(*family));
+        let what = format!("{} -> {} ({to}) {protocol}/{}", row.from, row.to, row.port);
+        Ok(Some((format!("{what}: {wanted}"), format!("{what}: {heard}"))))
+    }
+}
+
+impl Ended {
+    /// The same as a condition that was not met: where something needs another thing.
+    #[must_use]
+    pub fn because(self, of: &str) -> Self {
+        match self {
+            Self::Fails { expected, seen } => {
+                Self::Fails { expected: format!("{of}: {expected}"), seen }
+            }
+            other => other,
+        }
+    }
+}
