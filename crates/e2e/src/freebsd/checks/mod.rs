@@ -50,4 +50,6 @@ pub fn all() -> impl Iterator<Item = &'static Check> {
 }
 
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod tests;

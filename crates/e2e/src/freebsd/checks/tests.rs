@@ -45,3 +45,22 @@ fn flows_are_readable_and_stand_beside_their_twins() {
         assert!(count > 0 && count < rows.len(), "{name}: {count} of {}", rows.len());
     }
 }
+
+/// Each line says what the policy says, in both families and over both protocols.
+#[test]
+fn flows_agree_with_the_policy() {
+    let policy = oracle::policy();
+    for (name, text) in policy::FLOWS {
+        for row in Row::all(text).expect(name) {
+            // [::1] is led by pf alone: the policy speaks of what both systems can.
+            for family in 0..if row.to == "lo" { 1 } else { 2 } {
+                for protocol in kleene_model::Protocol::BOTH {
+                    let flow = oracle::flow(&row, family, protocol);
+                    let verdict = policy.verdict(&flow);
+                    let agrees = oracle::agrees(&row, family, &flow, &verdict);
+                    assert!(agrees, "{name}: {row:?} as {flow:?}: {verdict:?}");
+                }
+            }
+        }
+    }
+}
