@@ -62,6 +62,12 @@ pub const NETS: [Net; 6] = [
     net("g", 5, &["-t", "bridge", "--no-nat", "--internal"]),
 ];
 
+/// What a network or container is called by Kleene: a name like `a1` may begin an id.
+#[must_use]
+pub fn full_name(name: &str) -> String {
+    format!("kl-{name}")
+}
+
 impl Net {
     /// Its subnets.
     #[must_use]
@@ -186,6 +192,14 @@ mod tests {
         }
         assert_eq!(addresses("nobody"), None);
         assert_eq!(addresses("gate-x"), None);
+    }
+
+    #[test]
+    fn no_name_can_be_the_beginning_of_an_id() {
+        let names = NETS.iter().map(|net| net.name).chain(MEMBERS.iter().map(|one| one.name));
+        for name in names.map(full_name) {
+            assert!(!name.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}");
+        }
     }
 
     #[test]

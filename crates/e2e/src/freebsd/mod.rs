@@ -110,7 +110,11 @@ fn accept(run: &Run) -> Result<bool, String> {
         for check in checks::all().filter(|check| run.wants(check.name)) {
             let outcome = carry_out(check, &mut trial);
             print(&outcome.lines());
+            let interrupted = outcome.ended == Err(Ended::Interrupted);
             outcomes.push(outcome);
+            if interrupted {
+                break;
+            }
         }
     }
     begin(&trial, "the end of the run");
@@ -139,12 +143,14 @@ fn carry_out(check: &Check, trial: &mut Trial) -> Outcome {
     let ended = catch_unwind(AssertUnwindSafe(|| (check.run)(trial)));
     let mut ended = ended.unwrap_or_else(|_| report::fails("the check itself works", "a panic"));
     let again = trial.take_last();
-    let left = trial.clear_check();
-    if ended.is_ok() && !left.is_empty() {
-        ended = report::fails("what the check made is removed", left.join("\n"));
-    }
     if trial.interrupted.load(Ordering::Relaxed) {
+        // What it made is removed with everything else.
         ended = Err(Ended::Interrupted);
+    } else {
+        let left = trial.clear_check();
+        if ended.is_ok() && !left.is_empty() {
+            ended = report::fails("what the check made is removed", left.join("\n"));
+        }
     }
     Outcome { name: check.name, what: check.what, ended, again, took: begun.elapsed() }
 }

@@ -139,6 +139,7 @@ impl Place {
         said.extend(self.pf_back(trial).err().map(text));
         said.extend(unmount(trial).err().map(text));
         match State::look(trial) {
+            Ok(_) if self.before == State::default() => {}
             Ok(now) => {
                 let differences = self.before.differences(&now);
                 said.extend(differences.traces.into_iter().map(|line| format!("left: {line}")));

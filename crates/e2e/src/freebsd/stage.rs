@@ -2,23 +2,26 @@
 //! of the policy share.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kleene_host::freebsd::run::Tool;
 
 use super::flows::{Row, Want};
-use super::layout::{self, FAR, MEMBERS, Member, NETS, OUT, OUTSIDES};
+use super::layout::{self, FAR, MEMBERS, Member, NETS, OUT, OUTSIDES, full_name};
 use super::probe::Protocol;
 use super::program::Background;
 use super::report::{Done, Ended, fails, want};
-use super::trial::{Asker, INSIDE, SOON, Trial};
+use super::trial::{Asker, INSIDE, Trial};
 
 /// How many flows are sent at the same time.
 const AT_ONCE: usize = 8;
+/// How long a service may take to be reached, once its container was started.
+const SERVES: Duration = Duration::from_secs(5);
 
 /// The layout, as it stands.
 pub struct Stage {
-    /// Ids of containers by their names.
-    ids: BTreeMap<&'static str, String>,
+    /// Ids of containers by their names, or why there is none.
+    ids: BTreeMap<&'static str, Done<String>>,
     /// The services of the host and of the outsides.
     servers: Vec<Background>,
 }
@@ -85,7 +88,7 @@ impl Trial {
         let (containers, networks) = std::mem::take(&mut self.made);
         let mut left = Vec::new();
         let mut remove = |args: [&str; 3]| match self.klee(&args) {
-            Ok(answer) if answer.status != 0 && !answer.stderr.contains("not found") => {
+            Ok(answer) if answer.status != 0 && !is_unknown(&answer.stderr) => {
                 left.push(format!("'klee {}': {}", args.join(" "), answer.words()));
             }
             Ok(_) | Err(_) => {}
@@ -94,7 +97,7 @@ impl Trial {
             remove(["rmc", "-f", name]);
         }
         for name in networks.iter().rev() {
-            // With all words of one length: -- ends the options.
+            // As many words as above: -- ends the options.
             remove(["rmn", "--", name]);
         }
         left
@@ -124,7 +127,7 @@ impl Trial {
     /// As [`Trial::stage`].
     pub fn id(&mut self, name: &str) -> Done<String> {
         let id = self.stage()?.ids.get(name).cloned();
-        id.map_or_else(|| fails(format!("the layout has {name}"), "it has not"), Ok)
+        id.unwrap_or_else(|| fails(format!("the layout has {name}"), "it has not"))
     }
 
     fn make_stage(&mut self) -> Done<Stage> {
@@ -137,11 +140,17 @@ impl Trial {
             });
             let options: Vec<&str> =
                 options.chain(["--subnet", v4.as_str(), "--subnet6", v6.as_str()]).collect();
-            self.network(net.name, &options)?;
+            // Whoever should be in one that is not there says so.
+            if let Err(ended) = self.network(&full_name(net.name), &options) {
+                self.go_on()?;
+                self.remark(format!("{}: {ended:?}", net.name));
+            }
         }
         let mut ids = BTreeMap::new();
         for member in MEMBERS {
-            ids.insert(member.name, self.make_member(&member, &listed)?);
+            let made = self.make_member(&member, &listed);
+            self.go_on()?;
+            ids.insert(member.name, made);
         }
         let mut servers = Vec::new();
         let own = ["host", "far-host", "gate-c", "gate-d", "gate-g"];
@@ -155,14 +164,24 @@ impl Trial {
             servers.push(self.serve(&asker, outside.service, "90", &at)?);
         }
         for member in MEMBERS {
-            for address in member.addresses() {
-                self.wait(SOON, &format!("the service of {} at {address}", member.name), || {
-                    let heard = self.ask(&Asker::Host, Protocol::Tcp, (&address, 81), None)?;
-                    Ok(heard.is_answer())
-                })?;
+            if ids.get(member.name).is_some_and(Result::is_ok)
+                && let Err(ended) = self.serves(&member)
+            {
+                self.go_on()?;
+                ids.insert(member.name, Err(ended));
             }
         }
         Ok(Stage { ids, servers })
+    }
+
+    /// Waits for the service of a container.
+    fn serves(&self, member: &Member) -> Done {
+        for address in member.addresses() {
+            self.wait(SERVES, &format!("the service of {} at {address}", member.name), || {
+                Ok(self.ask(&Asker::Host, Protocol::Tcp, (&address, 81), None)?.is_answer())
+            })?;
+        }
+        Ok(())
     }
 
     fn make_member(&mut self, member: &Member, listed: &str) -> Done<String> {
@@ -170,13 +189,14 @@ impl Trial {
         let ports = member
             .published
             .map(|port| ["tcp", "udp"].map(|protocol| format!("{listed}:{port}:80/{protocol}")));
-        let mut options = vec!["-l", member.driver, "-n", member.net, "--ip", &v4, "--ip6", &v6];
+        let net = full_name(member.net);
+        let mut options = vec!["-l", member.driver, "-n", &net, "--ip", &v4, "--ip6", &v6];
         for port in ports.iter().flatten() {
             options.extend(["-p", port]);
         }
         let service = member.name.to_uppercase();
         let command = [INSIDE, "--probe", "serve", &service, "80,81", &v4, &v6];
-        self.container(member.name, &options, &command)
+        self.container(&full_name(member.name), &options, &command)
     }
 
     /// Removes the layout, if it was made; what of it is left is said.
@@ -185,8 +205,8 @@ impl Trial {
         if let Ok(Stage { servers, .. }) = made {
             drop(servers);
         }
-        self.made.0.extend(MEMBERS.iter().map(|member| member.name.to_owned()));
-        self.made.1.extend(NETS.iter().map(|net| net.name.to_owned()));
+        self.made.0.extend(MEMBERS.iter().map(|member| full_name(member.name)));
+        self.made.1.extend(NETS.iter().map(|net| full_name(net.name)));
         self.clear_check()
     }
 
@@ -223,13 +243,13 @@ impl Trial {
         let mut wrong = Vec::new();
         for some in all.chunks(AT_ONCE) {
             let this: &Self = self;
-            let found = std::thread::scope(|scope| {
+            let found: Vec<Done<Option<Wrong>>> = std::thread::scope(|scope| {
                 let sent: Vec<_> =
                     some.iter().map(|flow| scope.spawn(move || flow.send(this))).collect();
-                let joined = sent.into_iter().map(|one| one.join());
+                let joined = sent.into_iter().map(std::thread::ScopedJoinHandle::join);
                 joined
                     .map(|one| one.unwrap_or_else(|_| fails("a flow is sent", "a panic")))
-                    .collect::<Vec<_>>()
+                    .collect()
             });
             for one in found {
                 wrong.extend(one?);
@@ -238,8 +258,14 @@ impl Trial {
         match wrong.is_empty() {
             true => Ok(()),
             false => {
-                let (expected, seen): (Vec<String>, Vec<String>) = wrong.into_iter().unzip();
-                fails(expected.join("\n"), seen.join("\n"))
+                let lines = |of: fn(&Wrong) -> &String| {
+                    wrong.iter().map(|one| of(one).as_str()).collect::<Vec<_>>().join("\n")
+                };
+                drop(self.take_last());
+                for one in &wrong {
+                    self.note(one.again.clone());
+                }
+                fails(lines(|one| &one.expected), lines(|one| &one.seen))
             }
         }
     }
@@ -265,6 +291,11 @@ impl Trial {
     }
 }
 
+/// Whether klee has said that something is not there.
+fn is_unknown(said: &str) -> bool {
+    said.contains("not found") || said.contains("no such container")
+}
+
 /// One flow of a row.
 struct Flow {
     row: Row,
@@ -274,9 +305,16 @@ struct Flow {
     protocol: Protocol,
 }
 
+/// A flow of which something else became.
+struct Wrong {
+    expected: String,
+    seen: String,
+    /// The command to see it again.
+    again: String,
+}
+
 impl Flow {
-    /// What is wrong with what became of it, as expected and seen.
-    fn send(&self, trial: &Trial) -> Done<Option<(String, String)>> {
+    fn send(&self, trial: &Trial) -> Done<Option<Wrong>> {
         let Self { row, asker, to, family, protocol } = self;
         let mut heard = trial.ask(asker, *protocol, (to, row.port), None)?;
         if !row.want.is(&heard, *family) && matches!(row.want, Want::Answer(..)) {
@@ -288,7 +326,11 @@ impl Flow {
         }
         let (protocol, wanted) = (protocol.name(), row.want.words(*family));
         let what = format!("{} -> {} ({to}) {protocol}/{}", row.from, row.to, row.port);
-        Ok(Some((format!("{what}: {wanted}"), format!("{what}: {heard}"))))
+        Ok(Some(Wrong {
+            expected: format!("{what}: {wanted}"),
+            seen: format!("{what}: {heard}"),
+            again: trial.asked(asker, self.protocol, (to, row.port)),
+        }))
     }
 }
 

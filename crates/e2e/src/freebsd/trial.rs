@@ -105,14 +105,21 @@ impl Trial {
         &self.cables[0]
     }
 
-    fn go_on(&self) -> Done {
+    /// The interface towards the other outside, on which nothing is published.
+    #[must_use]
+    pub fn unlisted(&self) -> &str {
+        &self.cables[1]
+    }
+
+    pub(super) fn go_on(&self) -> Done {
         match self.interrupted.load(Ordering::Relaxed) {
             true => Err(Ended::Interrupted),
             false => Ok(()),
         }
     }
 
-    fn note(&self, line: String) {
+    /// Has a command shown with a failure.
+    pub fn note(&self, line: String) {
         if let Ok(mut last) = self.last.lock() {
             if last.len() == AGAIN {
                 last.remove(0);
@@ -260,6 +267,13 @@ impl Trial {
         line.push("--probe".to_owned());
         line.extend(words.iter().map(|word| (*word).to_owned()));
         (tool, line)
+    }
+
+    /// How a person would ask once.
+    #[must_use]
+    pub fn asked(&self, asker: &Asker, protocol: Protocol, to: (&str, u16)) -> String {
+        let (tool, line) = self.probe(asker, &[protocol.name(), to.0, &to.1.to_string()]);
+        tool.into_iter().map(str::to_owned).chain(line).collect::<Vec<_>>().join(" ")
     }
 
     /// Asks once, from somewhere.

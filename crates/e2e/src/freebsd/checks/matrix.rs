@@ -34,7 +34,7 @@ fn subnets(kind: &str) -> [String; 2] {
     match kind {
         "loopback" => ["10.213.21.0/24".to_owned(), "fd00:213:21::/64".to_owned()],
         "bridge" => ["10.213.22.0/24".to_owned(), "fd00:213:22::/64".to_owned()],
-        _ => ["192.0.2.0/24".to_owned(), "2001:db8:9::/64".to_owned()],
+        _ => ["198.51.100.0/24".to_owned(), "2001:db8:8::/64".to_owned()],
     }
 }
 
@@ -64,10 +64,10 @@ fn refusal(driver: &str, kind: &str) -> Option<String> {
 fn cells(trial: &mut Trial, driver: &str) -> Done {
     for kind in KINDS {
         let [v4, v6] = subnets(kind);
-        let listed = trial.listed().to_owned();
+        let unlisted = trial.unlisted().to_owned();
         let mut options = vec!["-t", kind, "--no-nat", "--subnet", &v4, "--subnet6", &v6];
         if kind == "custom" {
-            options.extend(["-i", &listed]);
+            options.extend(["-i", &unlisted]);
         }
         trial.network(kind, &options)?;
     }
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn addresses_lie_in_their_subnets() {
         assert_eq!(addresses("loopback", 70), ["10.213.21.70", "fd00:213:21::70"]);
-        assert_eq!(addresses("custom", 71), ["192.0.2.71", "2001:db8:9::71"]);
+        assert_eq!(addresses("custom", 71), ["198.51.100.71", "2001:db8:8::71"]);
     }
 
     #[test]

@@ -68,20 +68,19 @@ fn bridge(trial: &mut Trial) -> Done {
 }
 
 fn custom(trial: &mut Trial) -> Done {
-    let listed = trial.listed().to_owned();
-    let of = |trial: &Trial| -> Done<Link> {
-        Ok(trial.links(None)?.remove(&listed).unwrap_or_default())
-    };
+    let wire = trial.unlisted().to_owned();
+    let of =
+        |trial: &Trial| -> Done<Link> { Ok(trial.links(None)?.remove(&wire).unwrap_or_default()) };
     let before = of(trial)?;
-    let options = ["-t", "custom", "--no-nat", "-i", &listed];
-    let subnets = ["--subnet", "192.0.2.0/24", "--subnet6", "2001:db8:9::/64"];
+    let options = ["-t", "custom", "--no-nat", "-i", &wire];
+    let subnets = ["--subnet", "198.51.100.0/24", "--subnet6", "2001:db8:8::/64"];
     let new = trial.network("t1", &[&options[..], &subnets].concat())?;
     want(new.is_none(), "no interface is made", format!("{new:?}"))?;
-    let own = ["--ip", "192.0.2.60", "--ip6", "2001:db8:9::60"];
+    let own = ["--ip", "198.51.100.60", "--ip6", "2001:db8:8::60"];
     trial.idle("t1a", &[&["-n", "t1"][..], &own].concat())?;
     let more: Vec<String> =
         of(trial)?.addresses.difference(&before.addresses).map(ToString::to_string).collect();
-    let expected = ["192.0.2.60", "2001:db8:9::60"];
+    let expected = ["198.51.100.60", "2001:db8:8::60"];
     want(more == expected, format!("{expected:?} besides"), format!("{more:?}"))?;
     trial.klee_done(&["network", "rm", "t1"])?;
     let after = of(trial)?;

@@ -117,14 +117,15 @@ fn skip(trial: &mut Trial) -> Done {
     held?;
     let shown = trial.done(Tool::Pfctl, &["-vs", "Interfaces"])?;
     want(!shown.contains("(skip)"), "no interface is skipped any more", shown)?;
-    internal(trial, "t2")
+    internal(trial, "t2", 24)
 }
 
 /// An internal network with a container, which needs pf on lo0.
-fn internal(trial: &mut Trial, name: &str) -> Done {
-    let subnets = ["--subnet", "10.213.23.0/24", "--subnet6", "fd00:213:23::/64"];
+fn internal(trial: &mut Trial, name: &str, number: u8) -> Done {
+    let [v4, v6] = [format!("10.213.{number}.0/24"), format!("fd00:213:{number}::/64")];
+    let subnets = ["--subnet", v4.as_str(), "--subnet6", v6.as_str()];
     trial.network(name, &[&["--no-nat", "--internal"][..], &subnets].concat())?;
-    trial.idle("t2a", &["-n", name])?;
+    trial.idle(&format!("{name}a"), &["-n", name])?;
     Ok(())
 }
 
@@ -134,7 +135,7 @@ fn refused(trial: &mut Trial) -> Done {
     want(marked, "lo0 is skipped", shown)?;
     let doctor = trial.program(&kleened(trial, &["doctor"]), SOON)?;
     want(doctor.stdout.contains("set skip"), "kleened doctor names set skip", doctor.stdout)?;
-    match internal(trial, "t1") {
+    match internal(trial, "t1", 23) {
         Ok(()) => want(false, "an internal network is refused under set skip", "it is made"),
         Err(ended) => {
             let crate::freebsd::report::Ended::Fails { seen, .. } = &ended else {
