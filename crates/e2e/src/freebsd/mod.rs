@@ -96,6 +96,9 @@ fn print(text: &str) {
 /// A whole run: whether nothing fails, and nothing is left.
 fn accept(run: &Run) -> Result<bool, String> {
     let begun = Instant::now();
+    if !checks::all().any(|check| run.wants(check.name)) {
+        return Err(format!("no check is called like {}; see --list", run.only.join(" or ")));
+    }
     let paths = find(run)?;
     let interrupted = Arc::new(AtomicBool::new(false));
     watch(&interrupted).map_err(|err| format!("cannot take signals: {err}"))?;
@@ -117,6 +120,7 @@ fn accept(run: &Run) -> Result<bool, String> {
             }
         }
     }
+    keep_log(run, &trial);
     begin(&trial, "the end of the run");
     // Nothing interrupts what puts the system back.
     trial.interrupted = Arc::default();
@@ -129,6 +133,19 @@ fn accept(run: &Run) -> Result<bool, String> {
     let counts = Counts::of(&outcomes);
     print(&format!("\n{}\n", counts.line(begun.elapsed())));
     Ok(counts.fail == 0 && left.is_empty() && !outcomes.is_empty())
+}
+
+/// The daemon's log goes with the run's directory: beside what is recorded it stays.
+fn keep_log(run: &Run, trial: &Trial) {
+    let Some(record) = &run.record else { return };
+    let mut kept = record.clone().into_os_string();
+    kept.push(".kleened.log");
+    let log = trial.paths.dir.join("kleened.log");
+    if log.exists()
+        && let Err(err) = std::fs::copy(&log, &kept)
+    {
+        complain(&format!("cannot keep the log as {}: {err}", kept.display()));
+    }
 }
 
 fn begin(trial: &Trial, section: &str) {

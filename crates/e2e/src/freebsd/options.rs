@@ -11,7 +11,8 @@ Checks Kleene on this FreeBSD: its networks, drivers and policy, with real packe
 
 --dir DIR       where everything of this run lies [default: a directory below /tmp]
 --only WORD     only the checks with this word in their name; may be repeated
---record FILE   write every command and its answer down
+--record FILE   write every command and its answer down, and keep the daemon's log
+                as FILE.kleened.log
 --replace-pf    also where pf has rules; /etc/pf.conf is loaded in the end
 --list          name the checks
 ";

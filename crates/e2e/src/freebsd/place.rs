@@ -43,6 +43,7 @@ impl Place {
             Ended::Cannot(why) => why,
             Ended::Interrupted => "interrupted".to_owned(),
         };
+        has_vimage(trial).map_err(told)?;
         self.load_pf(trial).map_err(told)?;
         self.before = State::look(trial).map_err(told)?;
         trial.settings = self.before.of("sysctls").to_vec();
@@ -207,6 +208,15 @@ fn text(ended: Ended) -> String {
         Ended::Fails { expected, seen } => format!("not done: {expected}: {seen}"),
         Ended::Cannot(why) => why,
         Ended::Interrupted => "interrupted".to_owned(),
+    }
+}
+
+/// Both outsides are jails with stacks of their own.
+fn has_vimage(trial: &Trial) -> Done {
+    let told = trial.tool(Tool::Sysctl, &["-n", "kern.features.vimage"])?;
+    match told.stdout.trim() {
+        "1" => Ok(()),
+        _ => Err(Ended::Cannot("the kernel has no VIMAGE, without which nothing is tried".into())),
     }
 }
 

@@ -8,13 +8,14 @@ use super::{Check, check};
 use crate::freebsd::layout::OUT;
 use crate::freebsd::probe::Protocol;
 use crate::freebsd::program::Background;
-use crate::freebsd::report::{Done, want};
+use crate::freebsd::report::{Done, Ended, fails, want};
 use crate::freebsd::seen;
 use crate::freebsd::trial::{Asker, Trial};
 
 pub(super) const CHECKS: &[Check] = &[
     check("publish", "a port is published and unpublished; its flows end, others go on", publish),
     check("publish-range", "a range of ports keeps its order", range),
+    check("publish-uplink", "without an interface a port follows the default route", uplink),
     check(
         "publish-order",
         "join, publish, unpublish, leave, remove: each takes its own away",
@@ -106,6 +107,35 @@ fn range(trial: &mut Trial) -> Done {
         }
         let heard = trial.ask(&OUTSIDE, Protocol::Tcp, (HOST[0], first + 3), None)?;
         want(!heard.is_answer(), format!("nobody at {}", first + 3), heard.to_string())?;
+    }
+    Ok(())
+}
+
+fn uplink(trial: &mut Trial) -> Done {
+    let printed = trial.done(Tool::Netstat, &["--libxo", "json", "-rn"])?;
+    let routes = seen::default_routes(&printed).or_else(|why| fails("the routes", why))?;
+    let listed = trial.listed().to_owned();
+    if let Some(other) = routes.iter().find(|route| route.as_ref() != Some(&listed)) {
+        let way = other.clone().unwrap_or_else(|| "nowhere".to_owned());
+        return Err(Ended::Cannot(format!("a default route of the host leads to {way}")));
+    }
+    // Its traffic gets the address of the same interface.
+    let [v4, v6] = ["10.213.21.0/24", "fd00:213:21::/64"];
+    trial.network("t1", &["-t", "bridge", "--subnet", v4, "--subnet6", v6])?;
+    let own = ["10.213.21.8", "fd00:213:21::8"];
+    let member = ["-l", "vnet", "-n", "t1", "--ip", own[0], "--ip6", own[1]];
+    let ports = ["-p", "8140:8000", "-p", "8140:8000/udp"];
+    let asker = Asker::Container(trial.idle("t1a", &[&member[..], &ports].concat())?);
+    let _server = trial.serve(&asker, "T1A", "8000", &own)?;
+    let _outside = trial.serve(&OUTSIDE, "OUT", "8141", &["192.0.2.2", "2001:db8:9::2"])?;
+    let heard = reached(trial, 8140)?;
+    want(heard == [true; 4], "the outside is led to it", format!("{heard:?}"))?;
+    let heard = reached(trial, 8000)?;
+    want(heard == [false; 4], "its own port is no port of the host", format!("{heard:?}"))?;
+    for (to, host) in [("192.0.2.2", HOST[0]), ("2001:db8:9::2", HOST[1])] {
+        let heard = trial.ask(&asker, Protocol::Tcp, (to, 8141), None)?;
+        let source = heard.seen().map(|seen| seen.ip().to_string());
+        want(source.as_deref() == Some(host), format!("{to} sees {host}"), heard.to_string())?;
     }
     Ok(())
 }
