@@ -35,6 +35,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use checks::Check;
+use kleene_host::freebsd::run::System;
 use options::{Options, Run};
 use place::Place;
 use recorder::Recorder;
@@ -103,12 +104,12 @@ fn accept(run: &Run) -> Result<bool, String> {
     let interrupted = Arc::new(AtomicBool::new(false));
     watch(&interrupted).map_err(|err| format!("cannot take signals: {err}"))?;
     let recorder = Arc::new(record(run)?);
-    let mut trial = Trial::new(paths, recorder, interrupted);
+    let mut trial = Trial::new(paths, Arc::new(System), recorder, interrupted);
     let mut place = Place::default();
     begin(&trial, "the place of the run");
     let prepared = catch_unwind(AssertUnwindSafe(|| place.prepare(&mut trial, run.replace_pf)));
     let prepared = prepared.unwrap_or_else(|_| Err("panicked while it made its place".to_owned()));
-    let mut outcomes = Vec::new();
+    let (mut outcomes, mut ends) = (Vec::new(), Vec::new());
     if prepared.is_ok() {
         for check in checks::all().filter(|check| run.wants(check.name)) {
             let outcome = carry_out(check, &mut trial);
@@ -116,6 +117,12 @@ fn accept(run: &Run) -> Result<bool, String> {
             let interrupted = outcome.ended == Err(Ended::Interrupted);
             outcomes.push(outcome);
             if interrupted {
+                ends.push("interrupted".to_owned());
+                break;
+            }
+            if let Err(why) = again(&mut trial) {
+                print(&format!("the checks end here: {why}\n"));
+                ends.push(why);
                 break;
             }
         }
@@ -132,7 +139,18 @@ fn accept(run: &Run) -> Result<bool, String> {
     prepared?;
     let counts = Counts::of(&outcomes);
     print(&format!("\n{}\n", counts.line(begun.elapsed())));
-    Ok(counts.fail == 0 && left.is_empty() && !outcomes.is_empty())
+    Ok(counts.fail == 0 && left.is_empty() && ends.is_empty())
+}
+
+/// Starts the daemon again where it has ended by itself, which is told: else all that
+/// follow would fail for it.
+fn again(trial: &mut Trial) -> Result<(), String> {
+    if trial.daemon.as_mut().is_some_and(program::Background::runs) {
+        return Ok(());
+    }
+    print("kleened has ended by itself, and is started again\n");
+    let started = place::start_daemon(trial);
+    started.map_err(|ended| format!("kleened does not start again: {ended:?}"))
 }
 
 /// The daemon's log goes with the run's directory: beside what is recorded it stays.

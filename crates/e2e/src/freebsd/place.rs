@@ -13,7 +13,7 @@ use super::layout::{OUTSIDES, Outside};
 use super::program::Program;
 use super::report::{Done, Ended, fails, want};
 use super::seen;
-use super::state::{SYSCTLS, State};
+use super::state::{RULESETS, SYSCTLS, State};
 use super::trial::{SOON, Trial};
 
 /// What was found, and done, and has to be undone.
@@ -139,6 +139,7 @@ impl Place {
         }
         said.extend(self.pf_back(trial).err().map(text));
         said.extend(unmount(trial).err().map(text));
+        said.extend(self.rulesets_back(trial).err().map(text));
         match State::look(trial) {
             Ok(_) if self.before == State::default() => {}
             Ok(now) => {
@@ -178,6 +179,20 @@ impl Place {
             let args: Vec<&str> = before.iter().map(String::as_str).collect();
             said.extend(trial.done(Tool::Sysctl, &args).err().map(text));
         }
+    }
+
+    /// Removes rulesets of device files that are new. (`delset` is from devfs(8), and
+    /// was not recorded.)
+    fn rulesets_back(&self, trial: &Trial) -> Done {
+        if self.before == State::default() {
+            return Ok(());
+        }
+        let known = self.before.of(RULESETS);
+        let now = trial.done(Tool::Devfs, &["rule", "showsets"])?;
+        for new in now.split_whitespace().filter(|set| !known.iter().any(|was| was == set)) {
+            trial.done(Tool::Devfs, &["rule", "-s", new, "delset"])?;
+        }
+        Ok(())
     }
 
     fn pf_back(&self, trial: &Trial) -> Done {
@@ -363,3 +378,7 @@ fn unmount(trial: &Trial) -> Done {
         Ok(()) | Err(_) => Ok(()),
     }
 }
+
+#[cfg(test)]
+#[path = "place_tests.rs"]
+mod tests;

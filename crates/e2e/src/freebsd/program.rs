@@ -144,6 +144,11 @@ impl Background {
         self.child.id()
     }
 
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// The next line that it writes; `None` where none comes within `limit`.
     #[must_use]
     pub fn line(&self, limit: Duration) -> Option<String> {
@@ -174,7 +179,7 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+        if self.runs() {
             self.kill();
         }
     }
@@ -214,7 +219,9 @@ mod tests {
         let mut cat = Program::new("/bin/cat", &[]).start().expect("it runs");
         assert_eq!(cat.tell("1", SOON).as_deref(), Some("1"));
         assert!(cat.line(Duration::from_millis(10)).is_none());
+        assert!(cat.runs());
         assert!(cat.end(SOON));
+        assert!(!cat.runs());
         let mut deaf = sh("trap '' TERM; echo ready; while :; do read x || :; done");
         deaf.env.push(("A", "b".to_owned()));
         let mut deaf = deaf.start().expect("it runs");

@@ -59,14 +59,14 @@ impl Recorder {
 }
 
 /// Tools of which everything is written down.
-pub struct Recorded<'a, T> {
+pub struct Recorded<'a, T: ?Sized> {
     /// Who does it.
-    pub tools: T,
+    pub tools: &'a T,
     /// Where it is written down.
     pub recorder: &'a Recorder,
 }
 
-impl<T: Tools> Tools for Recorded<'_, T> {
+impl<T: Tools + ?Sized> Tools for Recorded<'_, T> {
     fn call(&self, call: &Call) -> Result<Answer, ToolError> {
         let answered = self.tools.call(call);
         let line = Recorder::line(call);
@@ -126,7 +126,7 @@ mod tests {
         let recorder = Recorder::to(kept.clone());
         recorder.head(&["FreeBSD 13.2".to_owned()]).expect("kept");
         recorder.section("links").expect("kept");
-        let tools = Recorded { tools: OneLink, recorder: &recorder };
+        let tools = Recorded { tools: &OneLink, recorder: &recorder };
         for name in ["lo0", "nosuch0"] {
             drop(tools.call(&Call::new(Tool::Ifconfig, [name])));
         }
@@ -147,7 +147,7 @@ mod tests {
             ]
         );
         // Who records nothing answers the same.
-        let silent = Recorded { tools: OneLink, recorder: &Recorder::default() };
+        let silent = Recorded { tools: &OneLink, recorder: &Recorder::default() };
         assert_eq!(silent.call(&Call::new(Tool::Ifconfig, ["lo0"])).expect("up").status, 0);
     }
 }

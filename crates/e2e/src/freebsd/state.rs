@@ -17,6 +17,9 @@ pub const SYSCTLS: [&str; 5] = [
     "net.link.bridge.pfil_bridge",
 ];
 
+/// The subject of rulesets of device files.
+pub const RULESETS: &str = "devfs rulesets";
+
 /// What was seen: subjects, and what belongs to each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State(BTreeMap<&'static str, Vec<String>>);
@@ -34,6 +37,8 @@ impl State {
         let jails = seen::jails(&jails).unwrap_or_default();
         state.insert("jails", jails.into_iter().map(|jail| jail.name).collect());
         state.insert("mounts", seen::mounted(&trial.done(Tool::Mount, &["-p"])?));
+        let sets = trial.done(Tool::Devfs, &["rule", "showsets"])?;
+        state.insert(RULESETS, words(sets));
         let mut values = Vec::new();
         for name in SYSCTLS {
             // Those of bridges are there when if_bridge is loaded.

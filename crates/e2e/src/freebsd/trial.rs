@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kleene_host::freebsd::run::{Answer, Call, System, Tool, Tools as _};
+use kleene_host::freebsd::run::{Answer, Call, Tool, Tools};
 
 use super::probe::{Address, Heard, PATIENCE, Protocol};
 use super::program::{Background, Program};
@@ -65,6 +65,8 @@ impl Paths {
 pub struct Trial {
     /// Where everything is.
     pub paths: Paths,
+    /// Who does what tools are told.
+    pub tools: Arc<dyn Tools>,
     /// Where everything is written down.
     pub recorder: Arc<Recorder>,
     /// Set when the program shall end.
@@ -85,9 +87,15 @@ pub struct Trial {
 impl Trial {
     /// Before anything is made.
     #[must_use]
-    pub fn new(paths: Paths, recorder: Arc<Recorder>, interrupted: Arc<AtomicBool>) -> Self {
+    pub fn new(
+        paths: Paths,
+        tools: Arc<dyn Tools>,
+        recorder: Arc<Recorder>,
+        interrupted: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             paths,
+            tools,
             recorder,
             interrupted,
             cables: Default::default(),
@@ -147,7 +155,7 @@ impl Trial {
     pub fn call(&self, call: &Call) -> Done<Answer> {
         self.go_on()?;
         self.note(Recorder::line(call));
-        let tools = Recorded { tools: System, recorder: &self.recorder };
+        let tools = Recorded { tools: &*self.tools, recorder: &self.recorder };
         tools.call(call).or_else(|err| fails(format!("'{call}' answers"), err.to_string()))
     }
 

@@ -11,6 +11,7 @@ pub(super) const CHECKS: &[Check] = &[
     check("net-loopback", "an interface is made for a loopback network and goes with it", loopback),
     check("net-bridge", "a bridge is made, with the gateway's addresses, and goes", bridge),
     check("net-custom", "an existing interface gets containers' addresses and no others", custom),
+    check("net-families", "IPv4 alone, IPv6 alone: the other family is not there", families),
     check("net-link", "an interface of the host is linked into a bridge, and taken out", link),
     check("net-refused", "what is taken, unknown or overlapping is refused by name", refused),
 ];
@@ -86,6 +87,41 @@ fn custom(trial: &mut Trial) -> Done {
     let after = of(trial)?;
     let back = after.addresses == before.addresses && after.ether == before.ether;
     want(back, format!("{before:?}"), format!("{after:?}"))
+}
+
+fn families(trial: &mut Trial) -> Done {
+    let cases = [
+        ("t4", "--subnet", "10.213.24.0/24", ["--ip", "10.213.24.9"], ["--ip6", "fd00:213:24::9"]),
+        (
+            "t6",
+            "--subnet6",
+            "fd00:213:25::/64",
+            ["--ip6", "fd00:213:25::9"],
+            ["--ip", "10.213.25.9"],
+        ),
+    ];
+    for (name, option, subnet, own, other) in cases {
+        for driver in ["ipnet", "vnet"] {
+            let kind = if driver == "vnet" { "bridge" } else { "loopback" };
+            let (network, container) = (format!("{name}{driver}"), format!("{name}{driver}a"));
+            trial.network(&network, &["-t", kind, "--no-nat", option, subnet])?;
+            let id = trial.idle(&container, &["-l", driver, "-n", &network, own[0], own[1]])?;
+            let links = trial.links(Some(&id))?;
+            let lo0 = |name: &str| driver == "vnet" && name == "lo0";
+            let inside = links.iter().filter(|(name, _)| !lo0(name));
+            let inside: Vec<String> = inside
+                .flat_map(|(_, link)| link.addresses.iter().map(ToString::to_string))
+                .collect();
+            want(inside == own[1..], format!("{} alone", own[1]), format!("{inside:?}"))?;
+            trial.klee_done(&["network", "disconnect", &network, &container])?;
+            let family = if other[0] == "--ip" { "IPv4" } else { "IPv6" };
+            let words = format!("there is no {family} subnet defined for this network");
+            let join = ["network", "connect", other[0], other[1], &network, &container];
+            trial.klee_refused(&join, &words)?;
+            trial.klee_done(&["network", "rm", &network])?;
+        }
+    }
+    Ok(())
 }
 
 fn link(trial: &mut Trial) -> Done {
