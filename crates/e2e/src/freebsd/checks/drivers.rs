@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use kleene_host::freebsd::run::Tool;
 
 use super::{Check, check};
+use crate::freebsd::layout::OUT;
 use crate::freebsd::probe::{Heard, Protocol};
 use crate::freebsd::report::{Done, want};
 use crate::freebsd::trial::{Asker, SOON, Trial};
@@ -60,7 +61,7 @@ fn host(trial: &mut Trial) -> Done {
     let asker = Asker::Container(id.clone());
     let _server = trial.serve(&asker, "T1A", "8099", &["192.0.2.1", "2001:db8:9::1"])?;
     for to in ["192.0.2.1", "2001:db8:9::1"] {
-        let heard = trial.ask(&Asker::Outside("kl-accept-out"), Protocol::Tcp, (to, 8099), None)?;
+        let heard = trial.ask(&Asker::Outside(OUT), Protocol::Tcp, (to, 8099), None)?;
         want(
             heard.name() == Some("T1A"),
             format!("the outside reaches it at {to}"),

@@ -3,6 +3,8 @@
 
 use std::net::IpAddr;
 
+use kleene_host::freebsd::run::Tool;
+
 use super::{Check, check};
 use crate::freebsd::report::{Done, Ended, want};
 use crate::freebsd::trial::{SOON, Trial};
@@ -148,7 +150,7 @@ fn remove(trial: &mut Trial) -> Done {
     trial.klee_done(&["stop", "busy"])?;
     trial.klee_done(&["rmc", "busy"])?;
     trial.wait(SOON, "its jail is gone", || {
-        let known = trial.tool(kleene_host::freebsd::run::Tool::Jls, &["-j", &id])?;
+        let known = trial.tool(Tool::Jls, &["-j", &id])?;
         Ok(known.status != 0)
     })
 }

@@ -7,7 +7,7 @@ use kleene_host::freebsd::run::Tool;
 
 use super::{Check, check};
 use crate::freebsd::place::{kleened, load_main};
-use crate::freebsd::report::{Done, want};
+use crate::freebsd::report::{Done, Ended, want};
 use crate::freebsd::seen;
 use crate::freebsd::state::SYSCTLS;
 use crate::freebsd::trial::{SOON, Trial};
@@ -138,7 +138,7 @@ fn refused(trial: &mut Trial) -> Done {
     match internal(trial, "t1", 23) {
         Ok(()) => want(false, "an internal network is refused under set skip", "it is made"),
         Err(ended) => {
-            let crate::freebsd::report::Ended::Fails { seen, .. } = &ended else {
+            let Ended::Fails { seen, .. } = &ended else {
                 return Err(ended);
             };
             want(seen.contains("set skip"), "refused by name: set skip", seen.clone())

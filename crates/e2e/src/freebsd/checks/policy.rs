@@ -283,21 +283,18 @@ fn rule_14(trial: &mut Trial) -> Done {
 }
 
 fn rule_15(trial: &mut Trial) -> Done {
-    let own = Asker::Container(trial.id("a1")?);
-    let [foreign4, foreign6] = addresses("a2");
-    let others = [(foreign4.as_str(), "a1"), ("192.0.2.1", "a1")];
-    let others6 = [(foreign6.as_str(), "a1"), ("2001:db8:9::1", "a1")];
+    let asker = Asker::Container(trial.id("a1")?);
+    let (own, neighbour, host) = (addresses("a1"), addresses("a2"), addresses("host"));
     for protocol in Protocol::BOTH {
-        for (family, sources) in [others, others6].iter().enumerate() {
-            let own_address = &addresses("a1")[family];
-            let to = &addresses("a2")[family];
-            for (source, _) in sources {
-                let heard = trial.ask(&own, protocol, (to, 81), Some(source))?;
+        for family in 0..2 {
+            let to = (neighbour[family].as_str(), 81);
+            for foreign in [&neighbour[family], &host[family]] {
+                let heard = trial.ask(&asker, protocol, to, Some(foreign))?;
                 let refused = heard.to_string() == "bind: EADDRNOTAVAIL";
-                want(refused, format!("{source} is none of its own"), heard.to_string())?;
+                want(refused, format!("{foreign} is none of its own"), heard.to_string())?;
             }
-            let heard = trial.ask(&own, protocol, (to, 81), Some(own_address))?;
-            want(heard.is_answer(), format!("{own_address} is its own"), heard.to_string())?;
+            let heard = trial.ask(&asker, protocol, to, Some(&own[family]))?;
+            want(heard.is_answer(), format!("{} is its own", own[family]), heard.to_string())?;
         }
     }
     Ok(())

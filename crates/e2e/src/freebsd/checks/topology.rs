@@ -6,8 +6,8 @@ use kleene_host::freebsd::run::Tool;
 use super::{Check, check};
 use crate::freebsd::layout::OUT;
 use crate::freebsd::probe::Protocol;
-use crate::freebsd::report::{Done, want};
-use crate::freebsd::trial::{Asker, Trial};
+use crate::freebsd::report::{Done, fails, want};
+use crate::freebsd::trial::{Asker, SOON, Trial};
 
 pub(super) const CHECKS: &[Check] = &[
     check("two-ipnet", "an ipnet container in two networks has both, and leaves one", two_ipnet),
@@ -128,7 +128,7 @@ fn local(trial: &Trial, id: &str) -> Done<(String, String)> {
     });
     match found {
         Some(found) => Ok(found),
-        None => crate::freebsd::report::fails("a link-local address", format!("{links:?}")),
+        None => fails("a link-local address", format!("{links:?}")),
     }
 }
 
@@ -164,7 +164,7 @@ fn dad(trial: &mut Trial) -> Done {
     // whole interface until -no_dad).
     trial.inside(&id, &["/sbin/ifconfig", &interface, "inet6", "-no_dad"])?;
     trial.inside(&id, &["/sbin/ifconfig", &interface, "inet6", "fd00:213:21::10/128", "alias"])?;
-    trial.wait(crate::freebsd::trial::SOON, "its own address passes detection", || {
+    trial.wait(SOON, "its own address passes detection", || {
         let shown = trial.inside(&id, &show)?;
         Ok(shown.contains("fd00:213:21::10") && usable(&shown))
     })
