@@ -8,6 +8,9 @@ pub const OUT: &str = "kl-accept-out";
 /// The jail behind an interface on which nothing is published.
 pub const FAR: &str = "kl-accept-far";
 
+/// The jail that is linked into a bridge.
+pub const BEHIND: &str = "kl-accept-behind";
+
 /// The host's end towards an outside, and what is there.
 #[derive(Debug, Clone, Copy)]
 pub struct Outside {

@@ -10,6 +10,7 @@
 //! All of it is built on every system, so that its reading, its rows and its probe are
 //! tested on every system.
 
+pub mod cables;
 pub mod checks;
 pub mod flows;
 pub mod layout;

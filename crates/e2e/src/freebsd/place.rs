@@ -9,7 +9,7 @@ use std::time::Duration;
 use kleene_host::freebsd::pf::MAIN;
 use kleene_host::freebsd::run::{Call, Tool};
 
-use super::layout::{OUTSIDES, Outside};
+use super::layout::{BEHIND, OUTSIDES, Outside};
 use super::program::Program;
 use super::report::{Done, Ended, fails, want};
 use super::seen;
@@ -84,9 +84,10 @@ impl Place {
         }
         let tables = self.before.of("pf tables");
         let jails = self.before.of("jails");
-        let taken = OUTSIDES.iter().find(|outside| jails.iter().any(|jail| jail == outside.jail));
-        if let Some(outside) = taken {
-            return Err(format!("there is a jail {} already, of another run", outside.jail));
+        let own = OUTSIDES.iter().map(|outside| outside.jail).chain([BEHIND]);
+        let taken = own.into_iter().find(|name| jails.iter().any(|jail| jail == name));
+        if let Some(jail) = taken {
+            return Err(format!("there is a jail {jail} already, of another run"));
         }
         match tables.iter().find(|name| name.starts_with("kleene_")) {
             Some(table) => Err(format!(
@@ -134,8 +135,8 @@ impl Place {
                 trial.done(Tool::Route, &["-n", "delete", family, "default"]).err().map(text),
             );
         }
-        for (outside, cable) in OUTSIDES.iter().zip(trial.cables.clone()) {
-            said.extend(remove_outside(trial, outside, &cable).err().map(text));
+        for cable in trial.all_cables() {
+            said.extend(trial.remove_cable(&cable).err().map(text));
         }
         said.extend(self.pf_back(trial).err().map(text));
         said.extend(unmount(trial).err().map(text));
@@ -200,7 +201,8 @@ impl Place {
             return Ok(());
         }
         let tables = seen::names(&trial.done(Tool::Pfctl, &["-s", "Tables"])?);
-        let mine = |name: &&String| name.starts_with("kleene_");
+        let known = self.before.of("pf tables");
+        let mine = |name: &&String| !known.contains(name);
         load_main(trial, "")?;
         for table in tables.iter().filter(mine) {
             trial.done(Tool::Pfctl, &["-t", table, "-T", "kill"])?;
@@ -247,15 +249,9 @@ pub fn load_main(trial: &Trial, rules: &str) -> Done {
 /// Makes an outside: a vnet jail behind an epair.
 fn make_outside(trial: &mut Trial, number: usize, outside: &Outside) -> Done {
     let jail = outside.jail;
-    let host = trial.done(Tool::Ifconfig, &["epair", "create"])?.trim().to_owned();
-    // From here on it is removed in the end.
+    let host = trial.cable()?;
     trial.cables[number].clone_from(&host);
-    let Some(pair) = host.strip_suffix('a') else { return fails("a name like epair0a", host) };
-    let inner = format!("{pair}b");
-    let interface = format!("vnet.interface={inner}");
-    let name = format!("name={jail}");
-    trial.done(Tool::Jail, &["-c", "path=/", &name, "vnet", &interface, "persist"])?;
-    trial.inside(jail, &["/sbin/ifconfig", "lo0", "inet", "127.0.0.1/8", "up"])?;
+    let inner = trial.jail_behind(&host, jail)?;
     let [(host4, beyond4), (host6, beyond6)] = outside.addresses;
     let [prefix4, prefix6] = outside.prefix;
     let with = |address: &str, prefix: u8| format!("{address}/{prefix}");
@@ -267,23 +263,6 @@ fn make_outside(trial: &mut Trial, number: usize, outside: &Outside) -> Done {
     trial.inside(jail, &["/sbin/ifconfig", &inner, "inet6", &far6, "no_dad"])?;
     trial.inside(jail, &["/sbin/route", "-n", "add", "-inet", "default", host4])?;
     trial.inside(jail, &["/sbin/route", "-n", "add", "-inet6", "default", host6])?;
-    Ok(())
-}
-
-/// The cable goes first: a dying jail would keep its end (FreeBSD 13.2).
-fn remove_outside(trial: &Trial, outside: &Outside, cable: &str) -> Done {
-    // Without a cable of the run the jail is another run's.
-    if cable.is_empty() {
-        return Ok(());
-    }
-    if trial.tool(Tool::Jls, &["-j", outside.jail])?.status == 0 {
-        trial.tool(Tool::Pkill, &["-KILL", "-j", outside.jail, "."])?;
-        if let Some(pair) = cable.strip_suffix('a') {
-            trial.tool(Tool::Ifconfig, &[&format!("{pair}b"), "-vnet", outside.jail])?;
-        }
-        trial.done(Tool::Jail, &["-r", outside.jail])?;
-    }
-    trial.done(Tool::Ifconfig, &[cable, "destroy"])?;
     Ok(())
 }
 

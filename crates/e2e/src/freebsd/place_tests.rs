@@ -230,8 +230,11 @@ fn a_place_that_was_made_is_left_as_it_was_found() {
         assert_eq!((made.rules.as_str(), made.pf_on, made.jails.len()), (MAIN, true, 2));
         assert_eq!(made.routes.len(), 2);
         assert!(dir.path().join("run/config.yaml").exists());
-        // What a daemon leaves is removed, too.
-        fake.kernel.lock().expect("nobody panicked").tables.insert("kleene_all".to_owned());
+        // What a daemon leaves is removed, too, and what a check did not get to remove.
+        let tables = ["kleene_all", "kl_accept_empty"].map(str::to_owned);
+        fake.kernel.lock().expect("nobody panicked").tables.extend(tables);
+        let host = trial.cable().expect("a pair");
+        trial.jail_behind(&host, BEHIND).expect("a jail");
         let left = place.leave(&mut trial);
         assert!(left.is_empty(), "{left:?}");
         assert_eq!(fake.now(), before);

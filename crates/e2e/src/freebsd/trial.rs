@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use kleene_host::freebsd::run::{Answer, Call, Tool, Tools};
 
+use super::cables::Cable;
 use super::probe::{Address, Heard, PATIENCE, Protocol};
 use super::program::{Background, Program};
 use super::recorder::{Recorded, Recorder};
@@ -79,6 +80,8 @@ pub struct Trial {
     pub daemon: Option<Background>,
     /// The layout, once it was asked for.
     pub(super) stage: Option<Result<Stage, Ended>>,
+    /// Pairs of interfaces that have to go.
+    pub(super) loose: Vec<Cable>,
     /// What the check at hand has made: containers, networks.
     pub(super) made: (Vec<String>, Vec<String>),
     last: Mutex<Vec<String>>,
@@ -102,6 +105,7 @@ impl Trial {
             settings: Vec::new(),
             daemon: None,
             stage: None,
+            loose: Vec::new(),
             made: Default::default(),
             last: Mutex::default(),
         }

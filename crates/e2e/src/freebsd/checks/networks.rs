@@ -126,9 +126,9 @@ fn families(trial: &mut Trial) -> Done {
 
 fn link(trial: &mut Trial) -> Done {
     let (bridge, _) = made(trial, "t1", "bridge", 21)?;
-    let pair = trial.done(Tool::Ifconfig, &["epair", "create"])?.trim().to_owned();
+    let pair = trial.cable()?;
     let held = linked(trial, &bridge, &pair);
-    trial.done(Tool::Ifconfig, &[&pair, "destroy"])?;
+    trial.remove_cable(&pair)?;
     held
 }
 

@@ -4,6 +4,7 @@
 use kleene_host::freebsd::run::Tool;
 
 use super::{Check, check};
+use crate::freebsd::cables::other_end;
 use crate::freebsd::layout;
 use crate::freebsd::place::kleened;
 use crate::freebsd::probe::{Heard, Protocol};
@@ -332,7 +333,7 @@ fn matched(trial: &Trial, anchor: &str) -> Done<u64> {
 fn spoof_outside(trial: &mut Trial) -> Done {
     trial.stage()?;
     let host_end = trial.listed().to_owned();
-    let inner = format!("{}b", host_end.trim_end_matches('a'));
+    let inner = other_end(&host_end);
     let [v4, v6] = addresses("d2");
     let sources = [v4.as_str(), v6.as_str()];
     let asker = Asker::Outside(layout::OUT);

@@ -4,7 +4,7 @@
 use kleene_host::freebsd::run::Tool;
 
 use super::{Check, check};
-use crate::freebsd::layout::OUT;
+use crate::freebsd::layout::{BEHIND, OUT};
 use crate::freebsd::probe::Protocol;
 use crate::freebsd::report::{Done, fails, want};
 use crate::freebsd::trial::{Asker, SOON, Trial};
@@ -71,30 +71,20 @@ fn two_vnet(trial: &mut Trial) -> Done {
     two(trial, "vnet", ["bridge", "bridge"])
 }
 
-const BEHIND: &str = "kl-accept-behind";
-
 fn behind(trial: &mut Trial) -> Done {
     network(trial, "t1", "bridge", 21)?;
     let own = ["--ip", "10.213.21.9", "--ip6", "fd00:213:21::9"];
     let id = trial.idle("t1a", &[&["-l", "vnet", "-n", "t1"][..], &own].concat())?;
     let _server = trial.serve(&Asker::Container(id.clone()), "T1A", "8099", &[own[1], own[3]])?;
-    let host = trial.done(Tool::Ifconfig, &["epair", "create"])?.trim().to_owned();
-    let inner = format!("{}b", host.trim_end_matches('a'));
-    let interface = format!("vnet.interface={inner}");
-    let name = format!("name={BEHIND}");
-    let made = trial.done(Tool::Jail, &["-c", "path=/", &name, "vnet", &interface, "persist"]);
-    let held = made.and_then(|_| is_in(trial, &host, &inner, &id));
-    trial.tool(Tool::Pkill, &["-KILL", "-j", BEHIND, "."])?;
-    // Else a dying jail would keep its end (FreeBSD 13.2).
-    trial.tool(Tool::Ifconfig, &[&inner, "-vnet", BEHIND])?;
-    trial.tool(Tool::Jail, &["-r", BEHIND])?;
-    trial.done(Tool::Ifconfig, &[&host, "destroy"])?;
+    let host = trial.cable()?;
+    let inner = trial.jail_behind(&host, BEHIND)?;
+    let held = is_in(trial, &host, &inner, &id);
+    trial.remove_cable(&host)?;
     held
 }
 
 fn is_in(trial: &Trial, host: &str, inner: &str, id: &str) -> Done {
     trial.done(Tool::Ifconfig, &[host, "up"])?;
-    trial.inside(BEHIND, &["/sbin/ifconfig", "lo0", "inet", "127.0.0.1/8", "up"])?;
     trial.inside(BEHIND, &["/sbin/ifconfig", inner, "inet", "10.213.21.200/24", "up"])?;
     let v6 = ["/sbin/ifconfig", inner, "inet6", "fd00:213:21::200/64", "no_dad"];
     trial.inside(BEHIND, &v6)?;
