@@ -10,13 +10,20 @@ use super::recording::{Command, Entry, piped};
 /// Where it is written down, if anywhere.
 #[derive(Default)]
 pub struct Recorder {
-    to: Option<Mutex<Box<dyn Write + Send>>>,
+    to: Option<Mutex<To>>,
+}
+
+struct To {
+    file: Box<dyn Write + Send>,
+    /// What was written last, and how often it came again since.
+    last: (String, usize),
 }
 
 impl Recorder {
     /// Writes into this.
     pub fn to(to: impl Write + Send + 'static) -> Self {
-        Self { to: Some(Mutex::new(Box::new(to))) }
+        let to = To { file: Box::new(to), last: Default::default() };
+        Self { to: Some(Mutex::new(to)) }
     }
 
     /// The lines before everything else.
@@ -36,7 +43,8 @@ impl Recorder {
     }
 
     /// A command with its answer, or a remark. Answers of commands that run at the
-    /// same time do not mix.
+    /// same time do not mix; of the same answers in a row, as while something is waited
+    /// for, the first is written, and then how many there were.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -47,14 +55,39 @@ impl Recorder {
     fn write(&self, text: &str) -> io::Result<()> {
         let Some(to) = &self.to else { return Ok(()) };
         let mut to = to.lock().map_err(|_| io::Error::other("a writer panicked"))?;
-        to.write_all(text.as_bytes())?;
-        to.flush()
+        if to.last.0 == text {
+            to.last.1 += 1;
+            return Ok(());
+        }
+        to.tell_repeats()?;
+        text.clone_into(&mut to.last.0);
+        to.file.write_all(text.as_bytes())?;
+        to.file.flush()
     }
 
     /// The command, as a person would repeat it.
     #[must_use]
     pub fn line(call: &Call) -> String {
         piped(&call.stdin, &call.to_string())
+    }
+}
+
+impl To {
+    fn tell_repeats(&mut self) -> io::Result<()> {
+        match std::mem::take(&mut self.last.1) {
+            0 => Ok(()),
+            more => {
+                let remark = Entry::Remark(format!("the same {more} times more"));
+                self.file.write_all(remark.to_string().as_bytes())
+            }
+        }
+    }
+}
+
+impl Drop for To {
+    fn drop(&mut self) {
+        // Nobody is left to be told that it cannot be written.
+        drop(self.tell_repeats().and_then(|()| self.file.flush()));
     }
 }
 
@@ -130,20 +163,24 @@ mod tests {
         for name in ["lo0", "nosuch0"] {
             drop(tools.call(&Call::new(Tool::Ifconfig, [name])));
         }
-        assert!(tools.run(&Call::new(Tool::Ifconfig, ["nosuch0"])).is_err());
+        for _ in 0..2 {
+            assert!(tools.run(&Call::new(Tool::Ifconfig, ["nosuch0"])).is_err());
+        }
         recorder.entry(&Entry::Remark("done".to_owned())).expect("kept");
+        recorder.entry(&Entry::Remark("done".to_owned())).expect("kept");
+        drop(recorder);
         let bytes = kept.0.lock().expect("nobody panicked").clone();
         let read = Recording::parse(&String::from_utf8(bytes).expect("text"));
         assert_eq!(read.head, ["FreeBSD 13.2"]);
         let refused = "ifconfig: interface nosuch0 does not exist\n";
-        let again = || Entry::Command(Command::new("ifconfig nosuch0", "", refused, 1));
         assert_eq!(
             read.sections[0].entries,
             [
                 Entry::Command(Command::new("ifconfig lo0", "lo0: up\n", "", 0)),
-                again(),
-                again(),
+                Entry::Command(Command::new("ifconfig nosuch0", "", refused, 1)),
+                Entry::Remark("the same 2 times more".to_owned()),
                 Entry::Remark("done".to_owned()),
+                Entry::Remark("the same 1 times more".to_owned()),
             ]
         );
         // Who records nothing answers the same.
