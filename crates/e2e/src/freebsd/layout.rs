@@ -16,8 +16,6 @@ pub const BEHIND: &str = "kl-accept-behind";
 pub struct Outside {
     /// Its jail.
     pub jail: &'static str,
-    /// What its service calls itself.
-    pub service: &'static str,
     /// The host's address, and that of the outside, of each family.
     pub addresses: [(&'static str, &'static str); 2],
     /// The length of the prefix, of each family.
@@ -28,13 +26,11 @@ pub struct Outside {
 pub const OUTSIDES: [Outside; 2] = [
     Outside {
         jail: OUT,
-        service: "OUT",
         addresses: [("192.0.2.1", "192.0.2.2"), ("2001:db8:9::1", "2001:db8:9::2")],
         prefix: [24, 64],
     },
     Outside {
         jail: FAR,
-        service: "FAR",
         addresses: [("198.51.100.1", "198.51.100.2"), ("2001:db8:8::1", "2001:db8:8::2")],
         prefix: [24, 64],
     },

@@ -7,7 +7,7 @@ use std::time::Duration;
 use kleene_host::freebsd::run::Tool;
 
 use super::flows::{Row, Want};
-use super::layout::{self, FAR, MEMBERS, Member, NETS, OUT, OUTSIDES, full_name};
+use super::layout::{self, FAR, MEMBERS, Member, NETS, OUT, full_name};
 use super::probe::Protocol;
 use super::program::Background;
 use super::report::{Done, Ended, fails, want};
@@ -152,17 +152,7 @@ impl Trial {
             self.go_on()?;
             ids.insert(member.name, made);
         }
-        let mut servers = Vec::new();
-        let own = ["host", "far-host", "gate-c", "gate-d", "gate-g"];
-        let own = own.iter().filter_map(|name| layout::addresses(name)).flatten();
-        let own: Vec<String> = own.map(|address| address.to_string()).collect();
-        let own: Vec<&str> = own.iter().map(String::as_str).collect();
-        servers.push(self.serve(&Asker::Host, "HOST", "99", &own)?);
-        for outside in OUTSIDES {
-            let at = outside.addresses.map(|(_, beyond)| beyond);
-            let asker = Asker::Outside(outside.jail);
-            servers.push(self.serve(&asker, outside.service, "90", &at)?);
-        }
+        let servers = self.services()?;
         for member in MEMBERS {
             if ids.get(member.name).is_some_and(Result::is_ok)
                 && let Err(ended) = self.serves(&member)
@@ -172,6 +162,35 @@ impl Trial {
             }
         }
         Ok(Stage { ids, servers })
+    }
+
+    /// Starts the services of the host and of the outsides. One that cannot be started
+    /// fails the flows that ask it.
+    fn services(&self) -> Done<Vec<Background>> {
+        let host = ["host", "far-host", "gate-c", "gate-d", "gate-g"];
+        let host = host.map(|at| (Asker::Host, "HOST", "99", at));
+        let outside = [("out", OUT, "OUT"), ("far", FAR, "FAR")];
+        let outside = outside.map(|(at, jail, name)| (Asker::Outside(jail), name, "90", at));
+        let mut servers = Vec::new();
+        for (asker, name, port, at) in host.into_iter().chain(outside) {
+            let at = layout::addresses(at).map(|pair| pair.map(|ip| ip.to_string()));
+            let at = at.unwrap_or_default();
+            let at = [at[0].as_str(), at[1].as_str()];
+            // An address may be tentative for a moment.
+            let served = self.wait(SERVES, &format!("{name} serves {at:?}"), || {
+                match self.serve(&asker, name, port, &at) {
+                    Ok(server) => servers.push(server),
+                    Err(Ended::Fails { .. }) => return Ok(false),
+                    Err(other) => return Err(other),
+                }
+                Ok(true)
+            });
+            if let Err(ended) = served {
+                self.go_on()?;
+                self.remark(format!("{ended:?}"));
+            }
+        }
+        Ok(servers)
     }
 
     /// Waits for the service of a container.
