@@ -115,6 +115,14 @@ impl Core {
         told.await.is_ok()
     }
 
+    /// The same for a thread that is nobody else's.
+    #[cfg_attr(target_os = "linux", allow(dead_code, reason = "in use on FreeBSD only"))]
+    pub(crate) fn tell_and_wait(&self, event: Event) -> bool {
+        let (tell, told) = oneshot::channel();
+        self.put(Message::Event(event, Some(tell)));
+        told.blocking_recv().is_ok()
+    }
+
     fn put(&self, message: Message) {
         if self.inbox.send(message).is_err() {
             tracing::error!("the engine has stopped; an event is lost");

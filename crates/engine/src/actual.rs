@@ -53,6 +53,8 @@ pub struct Actual {
     marked: BTreeMap<Mark, BTreeSet<LinkName>>,
     /// Cables out of use that the kernel has not forgotten yet.
     pub(crate) retired: BTreeSet<LinkName>,
+    /// Names that the kernel refuses although no link is called so.
+    pub(crate) taken: BTreeSet<LinkName>,
     /// Namespaces that can be reached, and whether their loopback is up.
     pub(crate) namespaces: BTreeMap<ContainerId, bool>,
     /// What containers' addresses stand on, by address.
@@ -154,7 +156,17 @@ impl Actual {
     /// Whether the kernel may still know the name.
     #[must_use]
     pub fn knows(&self, name: &LinkName) -> bool {
-        self.links.contains_key(name) || self.retired.contains(name)
+        self.links.contains_key(name) || self.retired.contains(name) || self.taken.contains(name)
+    }
+
+    /// Whether a new link cannot have this name: another has it, or the kernel refuses.
+    pub(crate) fn is_refused(&self, name: &LinkName) -> bool {
+        self.links.contains_key(name) || self.taken.contains(name)
+    }
+
+    /// The kernel refuses a name although no link is called so.
+    pub fn set_taken(&mut self, name: LinkName) {
+        self.taken.insert(name);
     }
 
     /// A container's namespace can be reached from now on.

@@ -33,7 +33,7 @@ impl<H: Host, S: Store> Engine<H, S> {
                 if container.driver == Driver::Ipnet {
                     self.borrow(*network, family)?;
                 }
-                self.let_carry(*network, family)?;
+                self.let_carry(*network, container.driver, family)?;
                 self.open_ways(*network, family, &container.ports)?;
             }
         }
@@ -75,9 +75,9 @@ impl<H: Host, S: Store> Engine<H, S> {
     }
 
     /// Writes down what has to change of the host as a whole.
-    fn let_carry(&mut self, id: NetworkId, family: Family) -> Result<(), Refusal> {
+    fn let_carry(&mut self, id: NetworkId, driver: Driver, family: Family) -> Result<(), Refusal> {
         let Some(kind) = self.state.network(id).map(|network| network.kind) else { return Ok(()) };
-        let needed = self.host.to_carry(kind, family).map_err(|err| host_refused(&err))?;
+        let needed = self.host.to_carry(driver, kind, family).map_err(|err| host_refused(&err))?;
         self.lend(id, needed)
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use kleene_model::{
-    Borrowed, ContainerId, Family, Jail, LinkName, NetworkType, Ports, Protocol, Refusal,
+    Borrowed, ContainerId, Driver, Family, Jail, LinkName, NetworkType, Ports, Protocol, Refusal,
 };
 
 use crate::actual::{Actual, HostRoute};
@@ -111,12 +111,17 @@ pub trait Host {
     fn to_pass(&mut self, link: &LinkName, family: Family) -> Result<Vec<Borrowed>, HostError>;
 
     /// The settings of the host as a whole that have to change before networks of
-    /// this type carry traffic. A host that sets them interface by interface has
+    /// this type carry traffic of containers with this driver. A host that sets them interface by interface has
     /// none.
     ///
     /// # Errors
     /// When they cannot be read.
-    fn to_carry(&mut self, _: NetworkType, _: Family) -> Result<Vec<Borrowed>, HostError> {
+    fn to_carry(
+        &mut self,
+        _: Driver,
+        _: NetworkType,
+        _: Family,
+    ) -> Result<Vec<Borrowed>, HostError> {
         Ok(Vec::new())
     }
 

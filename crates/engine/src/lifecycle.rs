@@ -57,7 +57,7 @@ impl<H: Host, S: Store> Engine<H, S> {
             match self.commit(next, Durability::Process) {
                 // Somebody has a link of that name since the last look; now it is
                 // known, and the next number is tried.
-                Err(_) if names.iter().any(|name| self.actual.link(name).is_some()) => {}
+                Err(_) if names.iter().any(|name| self.actual.is_refused(name)) => {}
                 raised => return raised,
             }
         }

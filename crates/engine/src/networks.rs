@@ -169,6 +169,10 @@ impl<H: Host, S: Store> Engine<H, S> {
                 .ok_or_else(|| Refusal::unsupported("more than 2^32 networks"));
         }
         let name = LinkName::parse(asked)?;
+        if asked.starts_with('-') {
+            let why = format!("the interface name {asked} would be taken for an option by tools");
+            return Err(Refusal::InvalidRequest { why });
+        }
         if let Some(network) = state.network_on(asked) {
             let network = network.name.to_string();
             return Err(Refusal::InterfaceInUse { name: asked.to_owned(), network });

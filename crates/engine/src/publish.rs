@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::host::{Host, HostError, Listener, Promise};
 use crate::lookup;
 use crate::networks::host_refused;
+use crate::state::State;
 use crate::store::{Durability, Store};
 
 impl<H: Host, S: Store> Engine<H, S> {
@@ -196,15 +197,24 @@ impl<H: Host, S: Store> Engine<H, S> {
         listeners.iter().find(on)
     }
 
-    /// Looks again which ports of containers that start, or run, are held by programs
-    /// of the host. Those are not led to them, for as long as they are.
+    /// Looks which ports of containers that start are held by programs of the host.
+    /// Those are not led to them, for as long as they are.
     pub(crate) fn look_for_holders(&mut self, containers: &[&Container]) {
+        self.look_for_holders_of(containers, |_, _| true);
+    }
+
+    fn look_for_holders_of(
+        &mut self,
+        containers: &[&Container],
+        which: impl Fn(&State, (ContainerId, usize)) -> bool,
+    ) {
         let placed = |container: &&Container| {
             let ports = container.ports.iter().cloned().enumerate();
             let id = container.id;
             ports.map(move |(place, port)| ((id, place), port)).collect::<Vec<_>>()
         };
         let placed = containers.iter().flat_map(placed);
+        let placed = placed.filter(|(place, _)| which(&self.state, *place));
         let (places, ports): (Vec<(ContainerId, usize)>, Vec<PublishedPort>) = placed.unzip();
         // What cannot be asked is taken for free: the kernel leads it, whoever holds it.
         let held = self.held_by_host(&ports).unwrap_or_else(|_| vec![None; ports.len()]);
@@ -216,11 +226,13 @@ impl<H: Host, S: Store> Engine<H, S> {
         }
     }
 
-    /// The same for all containers that run.
+    /// Looks again whether ports of containers that run are still held. Those in force
+    /// stay so: whoever takes the port of the host afterwards does not get what is led
+    /// to a container.
     pub(crate) fn look_for_all_holders(&mut self) {
         let running = |container: &&Arc<Container>| container.run.has_network();
         let running: Vec<_> = self.state.containers().filter(running).cloned().collect();
         let running: Vec<&Container> = running.iter().map(Arc::as_ref).collect();
-        self.look_for_holders(&running);
+        self.look_for_holders_of(&running, |state, (id, place)| state.held(id, place).is_some());
     }
 }

@@ -87,9 +87,13 @@ impl<H: Host, S: Store> Engine<H, S> {
         if !disturbances.iter().any(|told| self.concerns(told) && self.still_concerns(told)) {
             return;
         }
-        let Ok(seen) = self.host.observe() else {
-            // It is looked at again with the next disturbance, or in a while.
-            return;
+        let seen = match self.host.observe() {
+            Ok(seen) => seen,
+            Err(err) => {
+                // It is looked at again with the next disturbance, or in a while.
+                self.effects.push(Effect::Degraded { why: chain(&err) });
+                return;
+            }
         };
         self.see(seen);
         self.replace_lost_cables();

@@ -8,7 +8,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::{Read, Write};
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -317,7 +317,8 @@ fn lost_its_reader(answer: &Answer) -> bool {
 }
 
 fn spawn(program: &OsStr, call: &Call, stdin: Stdio) -> Result<Child, ToolError> {
-    Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(&call.args)
         .env_clear()
         // What ifconfig and jail start themselves is found there.
@@ -325,10 +326,10 @@ fn spawn(program: &OsStr, call: &Call, stdin: Stdio) -> Result<Child, ToolError>
         .current_dir(PathBuf::from("/"))
         .stdin(stdin)
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .map_err(|source| ToolError::Start { tool: call.tool, source })
+        .stderr(Stdio::piped());
+    // What runs in a jail is not to have our terminal, nor to leave its group.
+    super::sys::detach(&mut command);
+    command.spawn().map_err(|source| ToolError::Start { tool: call.tool, source })
 }
 
 /// Waits for a tool and reads what it answered.
@@ -403,6 +404,8 @@ fn wait(
 /// Ends a tool that was overdue, with all that it started.
 fn kill(child: &mut Child) {
     kill_group(child);
+    // It may have been in the middle of becoming somebody else.
+    drop(child.kill());
     drop(child.wait());
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use kleene_engine::fake::{MemoryStore, Prng};
 use kleene_engine::host::chain;
 use kleene_engine::{Command, Effect, Engine, Event, Given, Input, Job, Outcome, Token};
-use kleene_host::freebsd::net::FreeBsdHost;
+use kleene_host::freebsd::net::{FreeBsdHost, sweep};
 use kleene_host::freebsd::pf::MAIN;
 use kleene_host::freebsd::run::{Answer, Call, Tool, ToolError, Tools};
 use kleene_host::freebsd::simulated::Simulated;
@@ -203,7 +203,7 @@ impl Rig {
                 false => Event::Ended { container },
             }),
             Job::Sweep { links } => {
-                let links = links.iter().map(|owned| owned.link().clone()).collect();
+                let links = sweep(&self.system, &links).unwrap_or_default();
                 Some(Event::Swept { links })
             }
             _ => None,

@@ -46,8 +46,9 @@ fn follow(core: &Core, every: Duration) {
     while core.is_running() {
         std::thread::sleep(TURN.min(every));
         if looked.elapsed() >= every {
+            // The next one is due when this one is done, however long it takes.
+            core.tell_and_wait(Event::Disturbed { disturbances: vec![Disturbance::Anything] });
             looked = Instant::now();
-            core.event(Event::Disturbed { disturbances: vec![Disturbance::Anything] });
         }
     }
 }

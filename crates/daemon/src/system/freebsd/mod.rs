@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use kleene_engine::change::Owned;
 use kleene_engine::host::{Promise, chain};
-use kleene_host::freebsd::net::FreeBsdHost;
+use kleene_host::freebsd::net::{self, FreeBsdHost};
 use kleene_host::freebsd::pf::{Leave, counters};
 use kleene_host::freebsd::run::System;
 use kleene_model::{Container, ContainerId, InstanceName, LinkName, NetworkId};
@@ -63,16 +63,22 @@ pub(crate) fn host(instance: &InstanceName, _: &Stacks) -> Result<Host, Error> {
             tracing::warn!(what, "pf's administrator has to do something first");
         }
     }
-    Ok(FreeBsdHost::new(instance.clone(), Arc::new(System)))
+    let host = FreeBsdHost::new(instance.clone(), Arc::new(System));
+    match host.other_instances().map_err(|err| chain(&err))?.first() {
+        None => Ok(host),
+        Some(other) => Err(Error::Failed(format!(
+            "the daemon '{other}' has networks on this host, and pf has one anchor for all: \
+             purge those first"
+        ))),
+    }
 }
 
-/// Deletes links that are out of use; gives those that are gone. A cable is deleted
-/// when it is taken out of use: it takes no time here.
+/// Deletes links that are out of use; gives those that are gone.
 ///
 /// # Errors
-/// None.
+/// When a tool refuses, and nothing is gone.
 pub(crate) fn sweep(links: &[Owned]) -> Result<Vec<LinkName>, Error> {
-    Ok(links.iter().map(|owned| owned.link().clone()).collect())
+    Ok(net::sweep(&System, links).map_err(|err| chain(&err))?)
 }
 
 /// An id that the host draws at each boot.

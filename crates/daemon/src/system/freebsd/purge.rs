@@ -6,7 +6,7 @@ use kleene_engine::Host as _;
 use kleene_engine::change::{Change, Owner};
 use kleene_engine::host::chain;
 use kleene_engine::piece::Piece;
-use kleene_host::freebsd::net::FreeBsdHost;
+use kleene_host::freebsd::net::{self, FreeBsdHost};
 use kleene_host::freebsd::run::Tools;
 
 use crate::config::Config;
@@ -23,7 +23,7 @@ pub(super) fn purge(
     dry_run: bool,
     say: &dyn Fn(&str) -> Result<(), String>,
 ) -> Result<(), Error> {
-    let mut host = FreeBsdHost::new(config.instance.clone(), tools);
+    let mut host = FreeBsdHost::new(config.instance.clone(), Arc::clone(&tools));
     let seen = host.observe().map_err(|err| chain(&err))?;
     for piece in seen.all_pieces() {
         let Piece::Show { link, addr } = piece else { continue };
@@ -40,7 +40,10 @@ pub(super) fn purge(
             Owner::Endpoint(_) | Owner::Container(_) => Change::RetireCable { link },
         };
         if !dry_run {
-            host.apply(&[change]).map_err(|err| chain(&err))?;
+            host.apply(std::slice::from_ref(&change)).map_err(|err| chain(&err))?;
+            if let Change::RetireCable { link } = change {
+                net::sweep(&*tools, &[link]).map_err(|err| chain(&err))?;
+            }
         }
     }
     say("what pf was told")?;

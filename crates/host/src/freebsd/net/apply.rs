@@ -12,7 +12,7 @@ use kleene_model::{ContainerId, Family, LinkName};
 use super::error::{NetError, unreadable};
 use super::interfaces::{self, Interface};
 use super::{FreeBsdHost, ifconfig, inner, observe, settings};
-use crate::freebsd::pf::{GROUP, GROUP_CABLES, GROUP_NETWORKS};
+use crate::freebsd::pf::{FilterError, GROUP, GROUP_CABLES, GROUP_NETWORKS, check_link};
 use crate::freebsd::run::{Call, Tool, ToolError, Tools};
 
 pub(super) fn apply(host: &mut FreeBsdHost, changes: &[Change]) -> Result<(), ApplyError> {
@@ -75,11 +75,14 @@ fn step(host: &mut FreeBsdHost, change: &Change) -> Result<(), NetError> {
         }
         Change::RaiseLink { link } => done(tools, &ifconfig([link.as_str(), "up"])),
         Change::RemoveLink { link } => destroy(tools, link),
-        Change::RetireCable { link } => {
-            host.plugged.retain(|(plugged, _)| plugged != link.link());
-            destroy(tools, link)
+        Change::RetireCable { link } => retire(host, link),
+        Change::MakeCable { cable, mark } => {
+            let made = make_cable(tools, cable, mark);
+            if matches!(made, Err(NetError::NameTaken(_))) && find(tools, &cable.host)?.is_none() {
+                host.taken.insert(cable.host.clone());
+            }
+            made
         }
-        Change::MakeCable { cable, mark } => make_cable(tools, cable, mark),
         Change::Plug { link, bridge } => plug(host, link, bridge),
         Change::Unplug { link, bridge } => unplug(host, link, bridge),
         Change::RaiseLoopback { container } => inner::raise_loopback(tools, *container),
@@ -155,6 +158,7 @@ fn owned(tools: &dyn Tools, link: &Owned) -> Result<Option<Interface>, NetError>
 /// It has its mark before its name: whatever happens in between, nobody finds an
 /// interface under a network's name that is nobody's.
 fn make(tools: &dyn Tools, kind: &str, link: &LinkName, mark: &Mark) -> Result<(), NetError> {
+    check_link(link).map_err(FilterError::from)?;
     let printed = tools.run(&ifconfig([kind, "create"]))?.stdout;
     let made = printed.trim();
     let made = LinkName::parse(made).map_err(|_| unreadable("ifconfig", made))?;
@@ -206,6 +210,51 @@ fn destroy(tools: &dyn Tools, link: &Owned) -> Result<(), NetError> {
     }
 }
 
+/// Takes a cable out of use: out of its bridge and down. To destroy it takes a tenth of
+/// a second (FreeBSD 13.2), for which nobody waits.
+fn retire(host: &mut FreeBsdHost, link: &Owned) -> Result<(), NetError> {
+    let name = link.link();
+    match owned(host.tools(), link)? {
+        Some(found) if found.is_in(GROUP_CABLES) => {}
+        // Its name is about to be used for a whole one.
+        Some(_) => return destroy(host.tools(), link),
+        None => {
+            host.plugged.retain(|(plugged, _)| plugged != name);
+            return Ok(());
+        }
+    }
+    let known = host.plugged.iter().find(|(plugged, _)| plugged == name);
+    let bridge = match known.map(|(_, bridge)| bridge.clone()) {
+        Some(bridge) => Some(bridge),
+        None => {
+            let all = observe::all_interfaces(host.tools())?;
+            all.into_iter().find(|one| one.members.contains(name)).map(|one| one.name)
+        }
+    };
+    if let Some(bridge) = bridge {
+        unplug(host, name, &bridge)?;
+    }
+    done_or(host.tools(), &ifconfig([name.as_str(), "down"]), &[GONE])
+}
+
+/// Destroys cables that are out of use; gives those that are gone.
+///
+/// # Errors
+/// The first that stays, where none is gone.
+pub fn sweep(tools: &dyn Tools, links: &[Owned]) -> Result<Vec<LinkName>, NetError> {
+    let (mut gone, mut first) = (Vec::new(), Ok(()));
+    for link in links {
+        match destroy(tools, link) {
+            Ok(()) => gone.push(link.link().clone()),
+            Err(err) => first = first.and(Err(err)),
+        }
+    }
+    if gone.is_empty() {
+        first?;
+    }
+    Ok(gone)
+}
+
 fn make_cable(tools: &dyn Tools, cable: &Cable, mark: &Mark) -> Result<(), NetError> {
     let Cable { purpose, host, inner, host_mac, inner_mac, mtu, container } = cable;
     if *purpose == CableUse::Routed {
@@ -222,11 +271,14 @@ fn make_cable(tools: &dyn Tools, cable: &Cable, mark: &Mark) -> Result<(), NetEr
         done(tools, &ifconfig([host.as_str(), "ether", &host_mac.to_string()]))?;
         done(tools, &ifconfig([inner.as_str(), "ether", &inner_mac.to_string()]))?;
         if let Some(mtu) = mtu.map(|mtu| mtu.to_string()) {
-            done(tools, &ifconfig([host.as_str(), "mtu", &mtu]))?;
+            // Not the host's: a bridge has that of its first member, and refuses others.
             done(tools, &ifconfig([inner.as_str(), "mtu", &mtu]))?;
         }
         // It keeps its MAC address and its MTU on the way (FreeBSD 13.2).
         done(tools, &ifconfig([inner.as_str(), "vnet", &container.to_string()]))?;
+        // By it whoever ends the container finds its cables, whatever becomes of their
+        // other ends inside.
+        done(tools, &ifconfig([host.as_str(), "group", &format!("k{container}_")]))?;
         // The last of these is how a whole cable is known.
         join(tools, host, GROUP_CABLES)
     };
@@ -240,7 +292,8 @@ fn plug(host: &mut FreeBsdHost, link: &LinkName, bridge: &LinkName) -> Result<()
     match host.tools().run(&call) {
         // It may be there already, behind the end of what is listed.
         Err(err) if err.says("File exists") => {}
-        Err(err) if err.says("Device busy") => {
+        // Somebody has put a cable of ours elsewhere. What else is elsewhere is theirs.
+        Err(err) if err.says("Device busy") && link.cable_number().is_some() => {
             let all = observe::all_interfaces(host.tools())?;
             let of = all.iter().find(|one| one.members.contains(link)).map(|one| one.name.clone());
             let other = of.ok_or(NetError::Tool(err))?;

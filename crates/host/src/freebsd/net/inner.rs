@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use kleene_engine::inside::Inside;
@@ -77,10 +78,15 @@ pub(super) fn use_only(
     Ok(())
 }
 
+/// How long a tool inside a jail may take: what it does there is the jail's business,
+/// and everybody waits for it.
+const INNER_DEADLINE: Duration = Duration::from_secs(3);
+
 /// A tool inside a jail, by its full path: nobody's `PATH` is asked.
 fn inside(container: ContainerId, program: &str, args: &[&str]) -> Call {
     let id = container.to_string();
-    Call::new(Tool::Jexec, [id.as_str(), program].into_iter().chain(args.iter().copied()))
+    let words = [id.as_str(), program].into_iter().chain(args.iter().copied());
+    Call::new(Tool::Jexec, words).within(INNER_DEADLINE)
 }
 
 fn ifconfig(tools: &dyn Tools, container: ContainerId, args: &[&str]) -> Result<(), NetError> {

@@ -89,7 +89,17 @@ fn detail(interface: &mut Interface, line: &str) -> Option<()> {
         "description:" => interface.description = Some(rest.to_owned()),
         "groups:" => interface.groups = rest.split_whitespace().map(str::to_owned).collect(),
         "inet" | "inet6" => {
-            let text = rest.split_whitespace().next()?;
+            let mut words = rest.split_whitespace();
+            let first = words.next()?;
+            // Of an interface that leads to one other host the prefix length is behind
+            // that one's address (source of ifconfig).
+            let text = match (words.next(), words.next()) {
+                (Some("-->"), Some(other)) => match other.split_once('/') {
+                    Some((_, prefix)) => format!("{first}/{prefix}"),
+                    None => first.to_owned(),
+                },
+                _ => first.to_owned(),
+            };
             // That of one interface only, by a name behind the sign.
             let scoped = text.split_once('%').map(|(addr, _)| addr.parse::<IpAddr>());
             match scoped {
@@ -160,6 +170,21 @@ kleene1: flags=8843<UP,BROADCAST,RUNNING,SIMPLEX,MULTICAST> metric 0 mtu 1500
         let members: Vec<&str> = kleene1.members.iter().map(LinkName::as_str).collect();
         assert_eq!(members, ["epair30a", "epair22a"]);
         assert!(kleene1.no_dad && kleene1.is_in("kleene") && !kleene1.is_in("kleen"));
+    }
+
+    #[test]
+    fn an_interface_to_one_other_host_has_its_own_address() {
+        let printed = "\
+tun0: flags=8051<UP,POINTOPOINT,RUNNING,MULTICAST> metric 0 mtu 1500
+\toptions=80000<LINKSTATE>
+\tinet6 fe80::5a9c:fcff:fe00:1%tun0/64 scopeid 0x5
+\tinet 10.8.0.1 --> 10.8.0.2/24
+\tinet6 fd00:8::1 --> fd00:8::2/128
+\tgroups: tun
+";
+        let read = interfaces(printed).expect("reads");
+        let texts: Vec<String> = read[0].addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(texts, ["10.8.0.1/24", "fd00:8::1/128"]);
     }
 
     #[test]

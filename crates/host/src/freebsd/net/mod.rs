@@ -24,17 +24,19 @@ use std::sync::Arc;
 
 use kleene_engine::Disturbance;
 use kleene_engine::actual::{Actual, HostRoute};
-use kleene_engine::change::Change;
+use kleene_engine::change::{Change, Mark};
 use kleene_engine::host::{ApplyError, Host, HostError, Listener, Promise};
 use kleene_engine::inside::Inside;
 use kleene_model::{
-    Borrowed, ContainerId, Family, InstanceName, LinkName, NetworkType, Ports, Protocol, Refusal,
+    Borrowed, ContainerId, Driver, Family, InstanceName, LinkName, NetworkType, Ports, Protocol,
+    Refusal,
 };
 
 use super::jail::Parameters;
 use super::pf::{Filter, Leave};
 use super::run::{Call, Tool, Tools};
 
+pub use apply::sweep;
 pub use error::NetError;
 
 /// The network of a FreeBSD host and of its jails.
@@ -49,6 +51,9 @@ pub struct FreeBsdHost {
     shown: BTreeSet<(LinkName, IpAddr)>,
     /// Which bridge a cable was put into: ifconfig does not list all members.
     plugged: BTreeSet<(LinkName, LinkName)>,
+    /// Cables whose number the kernel has given away although none is called so: it was
+    /// renamed. Numbers are not asked for again, as nobody tells when they are free.
+    taken: BTreeSet<LinkName>,
 }
 
 impl FreeBsdHost {
@@ -62,6 +67,7 @@ impl FreeBsdHost {
             leave: None,
             shown: BTreeSet::new(),
             plugged: BTreeSet::new(),
+            taken: BTreeSet::new(),
         }
     }
 
@@ -72,6 +78,18 @@ impl FreeBsdHost {
     pub fn remove_rules(&mut self) -> Result<Vec<String>, HostError> {
         let what = error::host("remove what pf was told");
         self.filter.clear(&*self.tools).map_err(NetError::from).map_err(what)
+    }
+
+    /// The other daemons that have interfaces on this host. pf has one anchor for all
+    /// of them, and they would take each other's rules away.
+    ///
+    /// # Errors
+    /// When the interfaces cannot be listed.
+    pub fn other_instances(&self) -> Result<BTreeSet<InstanceName>, HostError> {
+        let all = observe::all_interfaces(self.tools());
+        let all = all.map_err(error::host("look for other daemons"))?;
+        let marks = all.iter().filter_map(|one| Mark::parse(one.description.as_deref()?));
+        Ok(marks.map(|mark| mark.instance).filter(|name| *name != self.instance).collect())
     }
 
     fn tools(&self) -> &dyn Tools {
@@ -113,9 +131,14 @@ impl Host for FreeBsdHost {
         Ok(Vec::new())
     }
 
-    fn to_carry(&mut self, kind: NetworkType, family: Family) -> Result<Vec<Borrowed>, HostError> {
+    fn to_carry(
+        &mut self,
+        driver: Driver,
+        kind: NetworkType,
+        family: Family,
+    ) -> Result<Vec<Borrowed>, HostError> {
         let what = format!("let {} traffic of containers pass", family.protocol());
-        settings::to_carry(self.tools(), kind, family).map_err(error::host(&what))
+        settings::to_carry(self.tools(), driver, kind, family).map_err(error::host(&what))
     }
 
     fn permit_jail_parameters(&self, parameters: &[String]) -> Result<(), Refusal> {

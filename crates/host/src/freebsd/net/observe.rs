@@ -39,7 +39,8 @@ pub(super) fn all_interfaces(tools: &dyn Tools) -> Result<Vec<Interface>, NetErr
 }
 
 fn all_routes(tools: &dyn Tools) -> Result<Vec<Route>, NetError> {
-    let call = Call::new(Tool::Netstat, ["--libxo", "json", "-rn"]);
+    // Else names of interfaces are cut, in this form as well (source of netstat).
+    let call = Call::new(Tool::Netstat, ["--libxo", "json", "-rnW"]);
     routes::routes(&tools.run(&call)?.stdout)
 }
 
@@ -49,6 +50,7 @@ pub(super) fn observe(host: &mut FreeBsdHost) -> Result<Actual, NetError> {
     let routes = all_routes(&*tools)?;
     let mut actual = Actual::of(Addressing::Shared);
     host.leave = Some(Leave::read(&*tools)?);
+    host.taken.iter().for_each(|name| actual.set_taken(name.clone()));
     let pieces = host.filter.observe(&*tools)?;
     pieces.iter().for_each(|piece| actual.insert_piece(piece.clone()));
     let members = host.filter.members();

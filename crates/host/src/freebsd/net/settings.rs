@@ -1,6 +1,6 @@
 //! Variables of the kernel that are changed while networks need it.
 
-use kleene_model::{Borrowed, Family, NetworkType};
+use kleene_model::{Borrowed, Driver, Family, NetworkType};
 
 use super::error::{NetError, unreadable};
 use crate::freebsd::run::{Call, Tool, Tools};
@@ -22,13 +22,29 @@ const BRIDGES: [(&str, &str); 3] = [
     ("net.link.bridge.pfil_bridge", "0"),
 ];
 
-/// What a network of a type needs.
+/// What keeps the default route that routers advertise while a host passes packets on
+/// (FreeBSD 13.2: else the next advertisement takes it away).
+const ROUTERS: &str = "net.inet6.ip6.rfc6204w3";
+
+/// What a network of a type needs for containers of a driver. Addresses of `ipnet` are
+/// the host's own: nothing is passed on to them.
 pub(super) fn to_carry(
     tools: &dyn Tools,
+    driver: Driver,
     kind: NetworkType,
     family: Family,
 ) -> Result<Vec<Borrowed>, NetError> {
-    let mut wanted = vec![(forwarding(family), "1", false)];
+    let mut wanted = Vec::new();
+    match driver {
+        Driver::Vnet => {
+            // A kernel without it has no such habit.
+            if family == Family::V6 && read(tools, ROUTERS).is_ok() {
+                wanted.push((ROUTERS, "1", false));
+            }
+            wanted.push((forwarding(family), "1", false));
+        }
+        Driver::Ipnet | Driver::Host | Driver::Disabled => {}
+    }
     match kind {
         NetworkType::Bridge => {
             wanted.extend(BRIDGES.map(|(setting, value)| (setting, value, true)));

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use kleene_engine::piece::Piece;
 use kleene_model::policy::{Policy, Publication};
-use kleene_model::{ContainerId, Driver, Dual, Family, Listed, Nat, NetworkId};
+use kleene_model::{ContainerId, Driver, Dual, Family, LinkName, Listed, Nat, NetworkId};
 
 use super::stand::{self, Change, Standing};
 use super::{
@@ -28,13 +28,25 @@ pub enum FilterError {
     Text(#[from] PfError),
     /// A tool refused.
     #[error(transparent)]
-    Tool(#[from] ToolError),
+    Tool(ToolError),
+    /// There is no pf to tell.
+    #[error(
+        "pf is not in the kernel; load it with 'kldload pf', and for every boot with \
+         pf_enable=\"YES\" in /etc/rc.conf"
+    )]
+    Absent,
     /// pf printed what cannot be read.
     #[error("the answer of pfctl cannot be read: {0}")]
     Unreadable(String),
     /// What only other systems do.
     #[error("unsupported on FreeBSD: {0}")]
     Unsupported(String),
+}
+
+impl From<ToolError> for FilterError {
+    fn from(err: ToolError) -> Self {
+        if err.says(stand::NO_PF) { Self::Absent } else { Self::Tool(err) }
+    }
 }
 
 /// The policy in pf.
@@ -217,6 +229,19 @@ impl World {
     }
 }
 
+/// The place whose text a piece is about.
+fn own_place(piece: &Piece) -> Option<Place> {
+    match piece {
+        Piece::Rules { rules } => Some(Place::Network(rules.id)),
+        Piece::Endpoint { container, .. } => Some(Place::Cables(*container)),
+        Piece::Publish { publication, .. } => Some(Place::Publication(publication.container)),
+        Piece::Member { member, .. } if member.driver == Driver::Ipnet => {
+            Some(Place::Own(member.container))
+        }
+        _ => None,
+    }
+}
+
 /// Whether two containers publish a port of the host's in common.
 fn meet(one: &Publication, other: &Publication) -> bool {
     one.ports.iter().any(|mine| {
@@ -290,9 +315,10 @@ impl Filter {
             .iter()
             .all(|(name, anchor)| self.standing.has(name, anchor.as_ref()));
         let before = self.pieces.len();
+        // A text that is broken is written again with the piece that it is about; what
+        // others have a part in stands as long as that does.
         self.pieces.retain(|piece| {
-            let mut places = BTreeSet::new();
-            world.touched(piece, &mut places);
+            let place = own_place(piece);
             let lost = match piece {
                 Piece::Member { addr, .. } => lost_addresses.contains(addr),
                 Piece::Endpoint { mac, .. } => {
@@ -300,7 +326,7 @@ impl Filter {
                 }
                 _ => false,
             };
-            whole && !lost && places.is_disjoint(&broken)
+            whole && !lost && place.is_none_or(|place| !broken.contains(&place))
         });
         // What a piece that is forgotten has left behind goes, or is put again.
         self.unclean |= self.pieces.len() != before
@@ -407,15 +433,17 @@ fn stale(before: &World, after: &World) -> BTreeSet<String> {
         if is.is_none_or(|is| is.icc != rules.icc || is.internal != rules.internal) {
             labels.insert(format!("kleene:net:{id}"));
         }
-        let source = |world: &World| {
-            let rules = world.policy.networks.get(id)?;
-            Some(Family::BOTH.map(|family| {
-                let link = world.policy.nat_interface(rules, family)??;
-                let source = world.policy.nat_source(&link, family);
+        let sources = |world: &World| -> BTreeSet<(LinkName, IpAddr)> {
+            let rules = world.policy.networks.get(id);
+            let of = |family| {
+                let link = world.policy.nat_interface(rules?, family)??;
+                let source = world.policy.nat_source(&link, family)?;
                 Some((link, source))
-            }))
+            };
+            Family::BOTH.into_iter().filter_map(of).collect()
         };
-        if source(before) != source(after) && rules.nat != Nat::None {
+        // Where there was none, nothing has left as somebody else.
+        if !sources(before).is_subset(&sources(after)) {
             labels.insert(nat_label(*id));
         }
     }

@@ -90,9 +90,12 @@ impl Leave {
         let skipped = match promise {
             Promise::Translate => None,
             Promise::Publish => self.skipped.iter().find(lo0),
-            Promise::Apart(own) => {
-                self.skipped.iter().find(|link| lo0(link) || own.as_ref() == Some(link))
-            }
+            // A group that is skipped marks whatever is made in it later.
+            Promise::Apart(own) => self.skipped.iter().find(|link| {
+                let name = link.as_str();
+                let ours = ["bridge", "epair"].contains(&name) || name.starts_with("kleene");
+                lo0(link) || ours || own.as_ref() == Some(link)
+            }),
         };
         skipped.map(|link| {
             format!(

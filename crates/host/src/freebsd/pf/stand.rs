@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
 
+use kleene_model::NetworkId;
+
 use super::filter::FilterError;
 use super::{Anchor, Table};
 use crate::freebsd::run::{Call, Tool, ToolError, Tools};
@@ -14,8 +16,12 @@ pub(super) const ALL: &str = "kleene_all";
 /// What pfctl says where pf is not in the kernel (from its source; not recorded).
 pub(super) const NO_PF: &str = "/dev/pf: No such file or directory";
 
-/// What every table of ours begins with.
-const OURS: &str = "kleene_";
+/// Whether a table is one of ours, by its name: somebody may have one that begins alike.
+fn is_ours(table: &str) -> bool {
+    let Some(rest) = table.strip_prefix("kleene_") else { return false };
+    let of = |id: Option<&str>| id.is_some_and(|id| NetworkId::parse(id).is_ok());
+    rest == "all" || rest == "int" || of(rest.strip_prefix('n')) || of(rest.strip_prefix("e_"))
+}
 
 /// What the label begins with that says which text stands in an anchor.
 const MARKER: &str = "kleene:text:";
@@ -76,7 +82,7 @@ impl Standing {
             standing.anchors.insert(name.clone(), found.remove(&name));
         }
         let listed = tools.run(&pfctl(["-s", "Tables"]))?.stdout;
-        for name in listed.lines().map(str::trim).filter(|name| name.starts_with(OURS)) {
+        for name in listed.lines().map(str::trim).filter(|name| is_ours(name)) {
             let shown = tools.run(&pfctl(["-t", name, "-T", "show"]))?.stdout;
             standing.tables.insert(name.to_owned(), addresses(&shown)?);
         }

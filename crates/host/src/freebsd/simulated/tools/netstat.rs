@@ -39,6 +39,8 @@ pub(crate) fn netstat(s: &mut Session<'_>, args: &[&str]) -> Done {
                     match letter {
                         'r' => options.routes = true,
                         'n' => options.numeric = true,
+                        // Names are never cut here.
+                        'W' => {}
                         'i' => options.interfaces = true,
                         'b' => options.bytes = true,
                         'a' => options.sockets = true,
