@@ -11,12 +11,12 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use kleene_engine::piece::Piece;
 use kleene_model::policy::{Policy, Publication};
-use kleene_model::{ContainerId, Driver, Dual, Family, LinkName, Listed, Nat, NetworkId};
+use kleene_model::{ContainerId, Driver, Dual, Family, Listed, Nat, NetworkId};
 
+use super::ending;
 use super::stand::{self, Change, Standing};
 use super::{
-    Anchor, Cable, Facts, PfError, Table, cables, constant, nat_label, network, own, publication,
-    stale_labels, tables,
+    Anchor, Cable, Facts, PfError, Table, cables, constant, network, own, publication, tables,
 };
 use crate::freebsd::run::{ToolError, Tools};
 
@@ -81,9 +81,9 @@ impl Place {
 
 /// A policy, and what its texts need besides.
 #[derive(Debug, Default, Clone)]
-struct World {
-    policy: Policy,
-    facts: Facts,
+pub(super) struct World {
+    pub(super) policy: Policy,
+    pub(super) facts: Facts,
 }
 
 impl World {
@@ -170,7 +170,7 @@ impl World {
     }
 
     /// The tables, as they shall be; none where there are no networks.
-    fn tables(&self) -> Result<Vec<Table>, PfError> {
+    pub(super) fn tables(&self) -> Result<Vec<Table>, PfError> {
         match self.policy.networks.is_empty() {
             true => Ok(Vec::new()),
             false => tables(&self.policy, &self.facts),
@@ -284,10 +284,10 @@ impl Filter {
         }
         let change = Change {
             tables: after.tables()?,
-            gone: gone(&before, &after)?,
+            gone: ending::gone(&before, &after)?,
             texts: wanted,
             constants: constants(after.policy.networks.is_empty()),
-            stale: stale(&before, &after),
+            stale: ending::stale(&before, &after),
         };
         let done = self.standing.become_as(tools, &change);
         self.pieces = pieces;
@@ -409,58 +409,4 @@ fn constants(empty: bool) -> Texts {
 fn world_names(world: &World) -> BTreeSet<String> {
     let constants = constants(false).into_keys();
     world.places().into_iter().map(Place::name).chain(constants).collect()
-}
-
-/// What goes from tables, and tables that go.
-fn gone(before: &World, after: &World) -> Result<Vec<Table>, PfError> {
-    let after = after.tables()?;
-    let mut gone = before.tables()?;
-    for table in &mut gone {
-        let kept = after.iter().find(|kept| kept.name == table.name);
-        table.addresses.retain(|addr| !kept.is_some_and(|kept| kept.addresses.contains(addr)));
-    }
-    gone.retain(|table| {
-        !table.addresses.is_empty() || !after.iter().any(|kept| kept.name == table.name)
-    });
-    Ok(gone)
-}
-
-/// The labels of the rules whose states end with a change.
-fn stale(before: &World, after: &World) -> BTreeSet<String> {
-    let mut labels = BTreeSet::new();
-    for (id, rules) in &before.policy.networks {
-        let is = after.policy.networks.get(id);
-        if is.is_none_or(|is| is.icc != rules.icc || is.internal != rules.internal) {
-            labels.insert(format!("kleene:net:{id}"));
-        }
-        let sources = |world: &World| -> BTreeSet<(LinkName, IpAddr)> {
-            let rules = world.policy.networks.get(id);
-            let of = |family| {
-                let link = world.policy.nat_interface(rules?, family)??;
-                let source = world.policy.nat_source(&link, family)?;
-                Some((link, source))
-            };
-            Family::BOTH.into_iter().filter_map(of).collect()
-        };
-        // Where there was none, nothing has left as somebody else.
-        if !sources(before).is_subset(&sources(after)) {
-            labels.insert(nat_label(*id));
-        }
-    }
-    for cable in &before.facts.cables {
-        if !after.facts.cables.contains(cable) {
-            labels.insert(format!("kleene:cable:{}", cable.endpoint));
-        }
-    }
-    for old in &before.policy.publications {
-        let new = after.policy.publications.iter().find(|new| new.container == old.container);
-        let same =
-            |port: &_| new.is_some_and(|new| new.target == old.target && new.ports.contains(port));
-        let gone = old.ports.iter().filter(|port| !same(*port));
-        let leads = old.target.present().next().is_some();
-        labels.extend(
-            gone.filter(|_| leads).flat_map(|gone| stale_labels(old.container, &old.ports, gone)),
-        );
-    }
-    labels
 }

@@ -13,6 +13,7 @@
 //! the part that one change touches. [`Unsupported`] is what pf cannot hold.
 
 pub mod counters;
+mod ending;
 mod filter;
 mod leave;
 mod network;
