@@ -48,6 +48,7 @@ fn an_exit_code_arrives_and_nothing_is_left() {
             "jexec NAME sh -c echo hello; echo oops >&2; exit 7".to_owned(),
             "ps -x -o stat -J NAME".to_owned(),
             "pkill -KILL -j NAME .".to_owned(),
+            "ps -x -o stat -J NAME".to_owned(),
             "jail -r NAME".to_owned(),
             "jls -j NAME jid".to_owned(),
         ]
@@ -126,16 +127,16 @@ fn a_jail_of_that_name_is_somebody_elses() {
 fn a_jail_that_cannot_be_made_is_undone() {
     let mut world = JailWorld::spawned();
     // It fails with a jail that stands, and a process in it.
-    let setup =
-        world.setup_with(&["exec.start=sleep 1000 & false", "vnet", "vnet.interface=epair4b"]);
-    fs::write(world.dir.join("state/vnet").join(&world.name), "lo0 epair4b\n").unwrap();
+    let setup = world.setup_with(&["exec.start=sleep 1000 & false", "vnet"]);
+    world.plug(&[("epair4a", "epair4b")]);
     world.control.send(&ToSupervisor::Setup(setup));
     let message = world.setup_failure();
     assert!(message.contains("jail -c ended with status 1"), "{message}");
     assert!(message.contains("jail: sleep 1000 & false: failed"), "{message}");
     assert!(!world.jail_exists());
     assert_eq!(world.processes(), 0);
-    assert!(world.calls().contains(&"ifconfig epair4b -vnet NAME".to_owned()));
+    assert!(world.calls().contains(&"ifconfig epair4a destroy".to_owned()));
+    assert!(world.came_back().is_empty());
     // It says so itself, too.
     world.let_fail("jail-c", "jail: vnet jails not supported");
     world.control.send(&ToSupervisor::Setup(world.setup()));
@@ -251,51 +252,110 @@ fn a_jail_that_does_not_go_is_said() {
 }
 
 #[test]
-fn cables_are_taken_out_before_the_jail_is_removed() {
+fn cables_are_destroyed_before_the_jail_is_removed() {
     let mut world = JailWorld::spawned();
-    world.control.send(&ToSupervisor::Setup(world.setup_with(&["vnet", "vnet.interface=epair4b"])));
-    // One was plugged in later, and what is no cable of ours stays.
-    let interfaces = world.dir.join("state/vnet").join(&world.name);
-    fs::write(&interfaces, "lo0 epair4b epair17b bridge0 epair5a\n").unwrap();
+    world.control.send(&ToSupervisor::Setup(world.setup_with(&["vnet"])));
+    // One was renamed inside; what is no host's end of a cable stays.
+    let cables = [("epair4a", "epair4b"), ("epair17a", "em0"), ("epair5b", "em1"), ("lo7", "em2")];
+    world.plug(&cables);
     world.launch();
     world.sh("e", "exit 0");
     world.control.ended();
     world.assert_gone();
-    assert_eq!(fs::read_to_string(&interfaces).unwrap(), "lo0 bridge0 epair5a\n");
+    assert_eq!(world.came_back(), ["em1", "em2"]);
     let calls = world.calls();
-    let at = |wanted: &str| calls.iter().position(|call| call == wanted).unwrap_or(usize::MAX);
-    let removed = at("jail -r NAME");
-    assert!(at("ifconfig epair4b -vnet NAME") < removed, "{calls:?}");
-    assert!(at("ifconfig epair17b -vnet NAME") < removed, "{calls:?}");
+    let ends = calls.iter().position(|call| call.starts_with("pkill")).unwrap();
+    let expected = [
+        "pkill -KILL -j NAME .",
+        "ifconfig -g kNAME_",
+        "ifconfig epair17a destroy",
+        "ifconfig epair4a destroy",
+        "pkill -KILL -j NAME .",
+        "ps -x -o stat -J NAME",
+        "jail -r NAME",
+        "jls -j NAME jid",
+    ];
+    assert_eq!(calls[ends..], expected);
 }
 
 #[test]
-fn a_jail_that_lists_nothing_loses_the_cable_it_was_made_with() {
-    let mut world = JailWorld::spawned();
-    world.control.send(&ToSupervisor::Setup(world.setup_with(&["vnet", "vnet.interface=epair4b"])));
-    world.launch();
-    world.sh("e", "exit 0");
-    world.control.ended();
-    // The daemon has taken it out already, which is no error.
-    world.assert_gone();
-    assert!(world.calls().contains(&"ifconfig epair4b -vnet NAME".to_owned()));
+fn cables_that_the_daemon_has_destroyed_are_no_error() {
+    for listed in [&[("epair4a", "epair4b")][..], &[]] {
+        let mut world = JailWorld::spawned();
+        world.control.send(&ToSupervisor::Setup(world.setup_with(&["vnet"])));
+        world.plug(listed);
+        // Gone, but for the name in the group.
+        fs::write(world.dir.join("state/vnet").join(&world.name), "").unwrap();
+        world.launch();
+        world.sh("e", "exit 0");
+        world.control.ended();
+        world.assert_gone();
+        let tried = world.calls().contains(&"ifconfig epair4a destroy".to_owned());
+        assert_eq!(tried, !listed.is_empty());
+    }
 }
 
 #[test]
-fn a_jail_that_does_not_answer_is_not_waited_for() {
+fn a_jail_stays_while_a_cable_of_it_does() {
+    for (fails, call) in [("ifconfig-g", "-g"), ("ifconfigepair4a", "epair4a")] {
+        let mut world = JailWorld::spawned();
+        world.control.send(&ToSupervisor::Setup(world.setup_with(&["vnet"])));
+        world.plug(&[("epair4a", "em0")]);
+        world.let_fail(fails, "ifconfig: out of luck");
+        world.launch();
+        world.sh("e", FOREVER);
+        world.control.started("e");
+        world.control.send(&ToSupervisor::Kill {});
+        world.control.ended();
+        until("the supervisor's end", || world.child.try_wait().unwrap().is_some());
+        let expected = format!(
+            "kleene-supervise: cannot remove the jail {}: ifconfig {call} ended with status 1: \
+             ifconfig: out of luck\n",
+            world.name
+        );
+        assert_eq!(world.stderr(), expected);
+        // The host did not get it, and nothing can use it.
+        assert!(world.jail_exists() && world.came_back().is_empty());
+        assert_eq!(world.processes(), 0);
+    }
+}
+
+#[test]
+fn processes_that_a_kill_has_missed_are_killed_again() {
     let mut world = JailWorld::spawned();
-    world.control.send(&ToSupervisor::Setup(world.setup_with(&["vnet", "vnet.interface=epair4b"])));
-    // A program of the container's that lists nothing, for ever.
-    let interfaces = world.dir.join("state/vnet").join(&world.name);
-    assert!(Command::new("mkfifo").arg(&interfaces).status().unwrap().success());
-    world.launch();
-    world.sh("e", "exit 0");
-    until("the listing", || world.calls().contains(&"jexec NAME /sbin/ifconfig -l".to_owned()));
-    until("what comes after it", || world.calls().last().unwrap().starts_with("ifconfig epair4b"));
-    // The tool that takes the cable out reads it, too.
-    fs::write(&interfaces, "").unwrap();
-    world.control.ended();
+    let stubborn = "sh -c \"trap '' TERM; while :; do sleep 1000; done\" & exit 3";
+    world.control.send(&ToSupervisor::Setup(world.setup_that_runs(&[stubborn], &[])));
+    world.let_miss(5);
+    launch_fails(&mut world);
     world.assert_gone();
+    let calls = world.calls();
+    let kills = calls.iter().filter(|call| call.starts_with("pkill")).count();
+    assert!((6..20).contains(&kills), "{calls:?}");
+    assert!(!calls.contains(&"jail waits".to_owned()), "{calls:?}");
+}
+
+#[test]
+fn processes_that_every_kill_has_missed_are_said() {
+    let mut world = JailWorld::spawned();
+    let setup = world.setup_that_runs(&["sleep 1000 & exit 3"], &[]);
+    world.control.send(&ToSupervisor::Setup(setup));
+    world.let_miss(1000);
+    launch_fails(&mut world);
+    world.assert_gone_but_noted();
+    let noted = "kleene-supervise: processes of NAME are left after 20 kills: 1\n";
+    assert_eq!(world.stderr().replace(&world.name, "NAME"), noted);
+    let kills = world.calls().iter().filter(|call| call.starts_with("pkill")).count();
+    assert_eq!(kills, 20);
+}
+
+/// Once a set-up was asked for.
+fn launch_fails(world: &mut JailWorld) {
+    assert!(matches!(world.control.next(), Got::Message(FromSupervisor::Ready { .. })));
+    world.control.send(&ToSupervisor::Launch {});
+    world
+        .control
+        .wait(|message| matches!(message, FromSupervisor::LaunchFailed { .. }).then_some(()));
+    world.control.ended();
 }
 
 #[test]

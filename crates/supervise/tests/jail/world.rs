@@ -54,7 +54,7 @@ impl JailWorld {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("kleene-jail-test-{}-{count}", std::process::id());
         let dir = std::env::temp_dir().join(&name);
-        for below in ["run", "tools", "state/jails", "state/fail", "state/vnet"] {
+        for below in ["run", "tools", "state/jails", "state/fail", "state/groups", "state/vnet"] {
             fs::create_dir_all(dir.join(below)).unwrap();
         }
         let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/jail/tools");
@@ -140,6 +140,27 @@ impl JailWorld {
     pub(crate) fn calls(&self) -> Vec<String> {
         let text = fs::read_to_string(self.dir.join("state/calls")).unwrap_or_default();
         text.lines().map(|line| line.replace(&self.name, "NAME")).collect()
+    }
+
+    /// Plugs cables in, as the daemon does: the host's end, and how the other
+    /// is called inside.
+    pub(crate) fn plug(&self, cables: &[(&str, &str)]) {
+        let lines = |line: fn(&(&str, &str)) -> String| cables.iter().map(line).collect::<String>();
+        let group = self.dir.join(format!("state/groups/k{}_", self.name));
+        fs::write(group, lines(|(outer, _)| format!("{outer}\n"))).unwrap();
+        let inside = self.dir.join("state/vnet").join(&self.name);
+        fs::write(inside, lines(|(outer, inner)| format!("{outer} {inner}\n"))).unwrap();
+    }
+
+    /// The interfaces that the host got back from the jail.
+    pub(crate) fn came_back(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.dir.join("state/came-back")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Lets so many calls of pkill miss what is in the jail.
+    pub(crate) fn let_miss(&self, calls: usize) {
+        fs::write(self.dir.join("state/misses"), "missed\n".repeat(calls)).unwrap();
     }
 
     /// Lets calls of a tool with this first word fail.

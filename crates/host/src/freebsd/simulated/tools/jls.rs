@@ -49,8 +49,11 @@ pub(crate) fn jls(s: &mut Session<'_>, args: &[&str]) -> Done {
         }
     }
     show(s, &options, &names, &found);
-    match wanted {
-        Some(name) if found.is_empty() => s.refuse(format_args!("jls: jail \"{name}\" not found")),
+    match wanted.filter(|_| found.is_empty()) {
+        Some(name) if s.jail.is_none() && s.state.jail_or_dying(name).is_some() => {
+            s.refuse(format_args!("jls: jail \"{name}\" is dying"))
+        }
+        Some(name) => s.refuse(format_args!("jls: jail \"{name}\" not found")),
         _ => Ok(()),
     }
 }

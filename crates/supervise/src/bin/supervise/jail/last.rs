@@ -19,6 +19,15 @@ use crate::{supervisor::note, world::News};
 /// How often it is looked whether what is not ours has ended.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+impl Answer {
+    /// How many processes ps(1) has listed that run.
+    pub(super) fn alive(&self) -> usize {
+        // Below the heading; what has ended already may wait for its parent.
+        let states = self.out.lines().skip(1);
+        states.filter(|stat| !stat.trim_start().starts_with('Z')).count()
+    }
+}
+
 impl Jail {
     /// What the ends of processes mean, while no tool of ours is one of them.
     pub(super) fn settle(&mut self) {
@@ -59,9 +68,7 @@ impl Jail {
         if answer.out.is_empty() && !answer.err.contains("Invalid jail id") {
             note(&format!("cannot count the processes of {}: {}", self.name, answer.story()));
         }
-        // Below the heading; what has ended already may wait for its parent.
-        let alive = answer.out.lines().skip(1).any(|stat| !stat.trim_start().starts_with('Z'));
-        if alive {
+        if answer.alive() > 0 {
             self.look_at = Some(Instant::now() + LOOK_AGAIN);
             self.release(false);
         } else {

@@ -80,8 +80,6 @@ pub(crate) struct Jail {
     made_of: JailSetup,
     /// Whether it has a network stack of its own.
     vnet: bool,
-    /// The interfaces that it was made with.
-    cables: Vec<String>,
     tool: Option<(Task, Running)>,
     tasks: VecDeque<Task>,
     commands: Vec<Child>,
@@ -102,7 +100,9 @@ pub(crate) struct Jail {
     look_at: Option<Instant>,
     /// The end is wanted, but the jail is being made.
     end_wanted: bool,
-    /// Why jail(8) did not remove it.
+    /// How often what is left of its processes was killed.
+    kills: u32,
+    /// Why it was not removed.
     not_removed: Option<String>,
     news: Vec<News>,
 }
@@ -117,7 +117,6 @@ impl Jail {
             root: None,
             made_of: JailSetup::default(),
             vnet: false,
-            cables: Vec::new(),
             tool: None,
             tasks: VecDeque::new(),
             commands: Vec::new(),
@@ -129,6 +128,7 @@ impl Jail {
             held: Vec::new(),
             look_at: None,
             end_wanted: false,
+            kills: 0,
             not_removed: None,
             news: Vec::new(),
         })
@@ -157,8 +157,6 @@ impl Jail {
         self.root = Some(root);
         self.name.clone_from(&setup.container);
         self.vnet = jail.params.iter().any(|param| param == "vnet" || param == "vnet=new");
-        let cables = jail.params.iter().filter_map(|param| param.strip_prefix("vnet.interface="));
-        self.cables = cables.flat_map(|list| list.split(',')).map(str::to_owned).collect();
         self.made_of.clone_from(jail);
         Ok(jail.params.clone())
     }
@@ -223,9 +221,10 @@ impl Jail {
                 note(&format!("a command of the stop failed: {}", answer.story()));
             }
             Task::Stop(_) | Task::Signal(..) => {}
-            Task::ListCables | Task::TakeOut(_) | Task::KillRest => {
-                self.ending_goes_on(task, answer);
-            }
+            Task::KillRest => self.kills += 1,
+            Task::CountRest => self.rest_counted(answer),
+            Task::ListCables => self.cables_listed(answer),
+            Task::TakeOut(_) => self.taken_out(answer),
             Task::Remove => self.not_removed = (!answer.is_well()).then(|| answer.story()),
             Task::Confirm => self.confirmed(answer),
         }

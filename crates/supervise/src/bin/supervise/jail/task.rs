@@ -14,9 +14,6 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 /// How long a tool may take that only asks or signals.
 const ASK_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a jail may take to list its interfaces.
-const LIST_LIMIT: Duration = Duration::from_secs(2);
-
 /// How long jail(8) may take to remove one, which waits ten seconds where
 /// something has started anew.
 const REMOVE_LIMIT: Duration = Duration::from_secs(30);
@@ -35,12 +32,14 @@ pub(super) enum Task {
     Signal(Option<u32>, i32),
     /// The end of every process.
     Kill,
-    /// Which interfaces the jail has.
-    ListCables,
-    /// Takes one of them out.
-    TakeOut(String),
     /// The end of what is left.
     KillRest,
+    /// Which processes there are all the same.
+    CountRest,
+    /// Which cables the container has, by the host's ends.
+    ListCables,
+    /// Destroys one of them.
+    TakeOut(String),
     Remove,
     /// Whether it is gone.
     Confirm,
@@ -57,17 +56,15 @@ impl Jail {
                 let words: Vec<&str> = words.chain(["persist"]).collect();
                 Call::new(&tools.jail, &words, CREATE_LIMIT)
             }
-            Task::Count => ask(&tools.ps, &["-x", "-o", "stat", "-J", name]),
+            Task::Count | Task::CountRest => ask(&tools.ps, &["-x", "-o", "stat", "-J", name]),
             Task::Launch(command) | Task::Stop(command) => {
                 Call::new(&tools.jexec, &[name, "/bin/sh", "-c", command], COMMAND_LIMIT)
             }
             Task::Signal(_, signo) => ask(&tools.pkill, &[&format!("-{signo}"), "-j", name, "."]),
             Task::Kill | Task::KillRest => ask(&tools.pkill, &["-KILL", "-j", name, "."]),
-            Task::ListCables => {
-                let words = [name, "/sbin/ifconfig", "-l"];
-                Call::new(&tools.jexec, &words, LIST_LIMIT).untrusted()
-            }
-            Task::TakeOut(cable) => ask(&tools.ifconfig, &[cable, "-vnet", name]),
+            // The group in which the daemon puts them.
+            Task::ListCables => ask(&tools.ifconfig, &["-g", &format!("k{name}_")]),
+            Task::TakeOut(cable) => ask(&tools.ifconfig, &[cable, "destroy"]),
             Task::Remove => Call::new(&tools.jail, &["-r", name], REMOVE_LIMIT),
             Task::Confirm => ask(&tools.jls, &["-j", name, "jid"]),
         }

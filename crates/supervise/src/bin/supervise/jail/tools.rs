@@ -5,15 +5,13 @@ use std::{
     ffi::{OsStr, OsString},
     fs::File,
     io::{self, Read as _, Seek as _},
-    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use rustix::{
-    fs::{MemfdFlags, OFlags, SealFlags},
-    pipe::PipeFlags,
+    fs::{MemfdFlags, SealFlags},
     process::Pid,
 };
 
@@ -68,19 +66,12 @@ pub(super) struct Call {
     program: PathBuf,
     args: Vec<OsString>,
     limit: Duration,
-    /// Its output comes from inside the container: no more is taken than fits
-    /// into a pipe.
-    untrusted: bool,
 }
 
 impl Call {
     pub(super) fn new<A: AsRef<OsStr>>(program: &Path, args: &[A], limit: Duration) -> Self {
         let args = args.iter().map(|arg| arg.as_ref().to_owned()).collect();
-        Self { program: program.to_owned(), args, limit, untrusted: false }
-    }
-
-    pub(super) fn untrusted(self) -> Self {
-        Self { untrusted: true, ..self }
+        Self { program: program.to_owned(), args, limit }
     }
 
     /// The tool and its first word, for messages.
@@ -106,17 +97,7 @@ impl Call {
     }
 
     fn try_start(&self) -> io::Result<Running> {
-        let err = paper("tool-errors")?;
-        let (out, theirs) = if self.untrusted {
-            let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-            let flags = rustix::fs::fcntl_getfl(&ours)?;
-            rustix::fs::fcntl_setfl(&ours, flags | OFlags::NONBLOCK)?;
-            (Out::Pipe(ours), theirs)
-        } else {
-            let memory = paper("tool-output")?;
-            (Out::Memory(memory.try_clone()?), OwnedFd::from(memory))
-        };
-        let stderr = if self.untrusted { Stdio::null() } else { Stdio::from(err.try_clone()?) };
+        let (out, err) = (paper("tool-output")?, paper("tool-errors")?);
         let mut command = Command::new(&self.program);
         command
             .args(&self.args)
@@ -124,8 +105,8 @@ impl Call {
             .env("PATH", PATH)
             .envs([("HOME", "/"), ("USER", "root"), ("SHELL", "/bin/sh")])
             .stdin(Stdio::null())
-            .stdout(Stdio::from(theirs))
-            .stderr(stderr);
+            .stdout(Stdio::from(out.try_clone()?))
+            .stderr(Stdio::from(err.try_clone()?));
         sys::detach(&mut command, false);
         let child = command.spawn()?;
         Ok(Running {
@@ -154,16 +135,11 @@ pub(super) fn pid_of(child: &std::process::Child) -> io::Result<Pid> {
     pid.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-enum Out {
-    Memory(File),
-    Pipe(OwnedFd),
-}
-
 /// A tool at work.
 pub(super) struct Running {
     name: String,
     pub(super) pid: Pid,
-    out: Out,
+    out: File,
     err: File,
     /// `None` once it has passed.
     pub(super) deadline: Option<Instant>,
@@ -179,11 +155,7 @@ impl Running {
     /// It has ended.
     pub(super) fn answer(mut self, status: i32) -> Answer {
         let end = if self.deadline.is_some() { End::Status(status) } else { End::Overdue };
-        let out = match &mut self.out {
-            Out::Memory(file) => words(file),
-            Out::Pipe(pipe) => piped(pipe),
-        };
-        Answer { name: self.name, end, out, err: words(&mut self.err) }
+        Answer { name: self.name, end, out: words(&mut self.out), err: words(&mut self.err) }
     }
 }
 
@@ -196,18 +168,6 @@ fn words(file: &mut File) -> String {
         let _ = file.take(written).read_to_end(&mut text);
     }
     String::from_utf8_lossy(&text).trim().to_owned()
-}
-
-fn piped(pipe: &OwnedFd) -> String {
-    let mut text = vec![0; usize::try_from(MAX_WORDS).unwrap_or(0)];
-    let mut length = 0;
-    while let Ok(count) = rustix::io::read(pipe, &mut text[length..]) {
-        length += count;
-        if count == 0 || length == text.len() {
-            break;
-        }
-    }
-    String::from_utf8_lossy(&text[..length]).trim().to_owned()
 }
 
 enum End {
@@ -280,9 +240,6 @@ mod tests {
         assert!(kept.is_well());
         assert_eq!(kept.out.len() as u64, MAX_WORDS);
         assert!(kept.err.ends_with("end"), "{}", kept.err);
-        // What comes from inside a jail waits in a pipe until its deadline.
-        let small = answer(&sh("echo lo0 epair3b").untrusted());
-        assert_eq!(small.out, "lo0 epair3b");
     }
 
     #[test]
