@@ -8,6 +8,7 @@ pub mod doctor;
 mod doctor_firewall;
 mod doctor_probe;
 pub mod image;
+pub(crate) mod in_root;
 pub mod mounts;
 pub mod net;
 pub mod nft;

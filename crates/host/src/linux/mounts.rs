@@ -12,14 +12,13 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{
-    FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, open, openat, openat2, readlink,
-};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, open, openat, readlink};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount_bind, mount_bind_recursive, mount_remount};
 use rustix::thread::UnshareFlags;
 
 use super::bundle::{BundleError, Places, Storage};
+use super::in_root::open_in_root;
 use super::overlay;
 use super::sys::fs::in_own_namespaces;
 pub use crate::binds::{Bind, MountError, SourceKind};
@@ -145,8 +144,7 @@ fn make_destination(
 }
 
 fn look_up(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+    open_in_root(root, path, OFlags::PATH, ResolveFlags::NO_MAGICLINKS)
 }
 
 fn make(parent: &OwnedFd, name: &Path, kind: SourceKind) -> Result<OwnedFd, Errno> {
