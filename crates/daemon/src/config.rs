@@ -189,6 +189,15 @@ impl Config {
         Self::merge(file, overrides)
     }
 
+    /// Where the API is served on this host's file system.
+    pub(crate) fn unix_sockets(&self) -> Vec<PathBuf> {
+        let path = |address: &Address| match address {
+            Address::Unix(path) => Some(path.clone()),
+            Address::Tcp(_) => None,
+        };
+        self.addresses.iter().filter_map(path).collect()
+    }
+
     fn merge(file: File, flags: Overrides) -> Result<Self, ConfigError> {
         let File {
             kleene_root,

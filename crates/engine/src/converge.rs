@@ -23,8 +23,9 @@ impl<H: Host, S: Store> Engine<H, S> {
         }
         // One object that cannot be brought back does not keep the others
         // away: each for itself, links that nobody wants any more included.
-        if let Ok(seen) = self.host.observe() {
-            self.see(seen);
+        match self.host.observe() {
+            Ok(seen) => self.see(seen),
+            Err(err) => self.effects.push(Effect::Degraded { why: chain(&err) }),
         }
         let (mut done, mut failures) = (Vec::new(), Vec::new());
         for touched in self.each_alone() {

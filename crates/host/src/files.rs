@@ -115,6 +115,30 @@ pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<(), St
         .inspect_err(|_| drop(std::fs::remove_file(&beside)))
 }
 
+/// Removes all that is in the trash with `remove`, and gives the number of trees.
+///
+/// # Errors
+/// The first tree that could not be removed, after all others were tried.
+pub(crate) fn empty_trash(
+    trash: &Path,
+    remove: impl Fn(&Path) -> Result<(), StorageError>,
+) -> Result<usize, StorageError> {
+    let entries = match std::fs::read_dir(trash) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries.map_err(during("list", trash))?,
+    };
+    let mut removed = 0;
+    let mut first = Ok(());
+    for entry in entries {
+        let path = entry.map_err(during("list", trash))?.path();
+        match remove(&path) {
+            Ok(()) => removed += 1,
+            Err(e) => first = first.and(Err(e)),
+        }
+    }
+    first.map(|()| removed)
+}
+
 /// Copies directories, regular files and links with owners and modes, for
 /// hosts without overlay: `to` must not exist and appears as a whole. What was
 /// copied of one that fails is handed to `remove`.

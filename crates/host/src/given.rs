@@ -2,6 +2,7 @@
 //! start, until the container changes them. A copy of what was given last, outside the
 //! container's reach, tells the two apart.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 /// A file larger than this is the container's own doing, in bytes.
@@ -41,9 +42,45 @@ pub(crate) fn turn(found: &Found, content: &[u8], record: &Path) -> Turn {
     }
 }
 
+/// The text of `/etc/hosts`: `skeleton`, and the names, first the host name, for each of
+/// the container's own addresses. Where it has none of its own they stand for
+/// `loopback`, so that they can be looked up at all.
+pub(crate) fn hosts(
+    skeleton: &str,
+    names: [Option<&str>; 3],
+    own: &[IpAddr],
+    loopback: &str,
+) -> String {
+    let mut said: Vec<&str> = Vec::new();
+    for name in names.into_iter().flatten() {
+        if !said.contains(&name) {
+            said.push(name);
+        }
+    }
+    let names = said.join(" ");
+    let mut text = skeleton.to_owned();
+    for address in own {
+        text.push_str(&format!("{address}\t{names}\n"));
+    }
+    if own.is_empty() {
+        text.push_str(&format!("{loopback}\t{names}\n"));
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_name_stands_once_for_each_address() {
+        let own: [IpAddr; 2] =
+            ["10.0.0.2".parse().expect("an address"), "fd00::2".parse().expect("an address")];
+        let text = hosts("first\n", [Some("web"), Some("web"), Some("id")], &own, "127.0.0.1");
+        assert_eq!(text, "first\n10.0.0.2\tweb id\nfd00::2\tweb id\n");
+        let text = hosts("", [Some("id"), None, Some("id")], &[], "127.0.0.1");
+        assert_eq!(text, "127.0.0.1\tid\n");
+    }
 
     #[test]
     fn what_the_container_has_changed_is_left() {

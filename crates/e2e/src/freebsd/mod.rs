@@ -29,7 +29,7 @@ pub mod trial;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -197,12 +197,7 @@ fn find(run: &Run) -> Result<Paths, String> {
         return Err("must run as root: it makes jails and changes pf".to_owned());
     }
     let own = std::env::current_exe().map_err(|err| format!("cannot find my program: {err}"))?;
-    let programs = own.parent().map(PathBuf::from).unwrap_or_default();
-    for name in ["kleened", "klee", "kleene-supervise"] {
-        if !programs.join(name).is_file() {
-            return Err(format!("there is no {name} in {}", programs.display()));
-        }
-    }
+    let (kleened, klee) = programs(&own)?;
     let default = || format!("/tmp/kleene-accept-{}", std::process::id()).into();
     let dir: PathBuf = run.dir.clone().unwrap_or_else(default);
     if dir.exists() {
@@ -211,7 +206,29 @@ fn find(run: &Run) -> Result<Paths, String> {
     if dir.as_os_str().len() > LONGEST_DIR {
         return Err(format!("{}: longer than {LONGEST_DIR} bytes", dir.display()));
     }
-    Ok(Paths { dir, programs, own })
+    Ok(Paths { dir, kleened, klee, own })
+}
+
+/// The daemon and the client that belong to this program: in its own directory, or
+/// where the archive puts them.
+fn programs(own: &Path) -> Result<(PathBuf, PathBuf), String> {
+    let here = own.parent().unwrap_or_else(|| Path::new("/"));
+    // It is `libexec/kleene/freebsd-accept` there.
+    let installed = here.parent().and_then(Path::parent).unwrap_or(here);
+    let (sbin, bin) = (installed.join("sbin"), installed.join("bin"));
+    let lacks = |dirs: [&Path; 2]| {
+        let programs = [(dirs[0], "kleened"), (dirs[0], "kleene-supervise"), (dirs[1], "klee")];
+        programs.map(|(dir, name)| dir.join(name)).into_iter().find(|path| !path.is_file())
+    };
+    for dirs in [[here, here], [&sbin, &bin]] {
+        if lacks(dirs).is_none() {
+            return Ok((dirs[0].join("kleened"), dirs[1].join("klee")));
+        }
+    }
+    let missing = [[here, here], [&sbin, &bin]].map(lacks).into_iter().flatten();
+    let missing: Vec<String> = missing.map(|path| path.display().to_string()).collect();
+    let missing = missing.join(", nor ");
+    Err(format!("kleened, kleene-supervise and klee are not all here: there is no {missing}"))
 }
 
 /// The recorder, with its first lines.
@@ -262,4 +279,36 @@ fn watch(interrupted: &Arc<AtomicBool>) -> io::Result<()> {
     };
     std::thread::Builder::new().name("signals".to_owned()).spawn(wait)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(files: &[&str]) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().expect("a directory");
+        for file in files {
+            let path = dir.path().join(file);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("directories");
+            std::fs::write(path, "").expect("a file");
+        }
+        let top = dir.path().to_owned();
+        (dir, top)
+    }
+
+    #[test]
+    fn programs_are_beside_it_or_where_the_archive_puts_them() {
+        let (_dir, top) = with(&["a/kleened", "a/klee", "a/kleene-supervise"]);
+        let found = programs(&top.join("a/freebsd-accept"));
+        assert_eq!(found, Ok((top.join("a/kleened"), top.join("a/klee"))));
+
+        let (_dir, top) = with(&["l/sbin/kleened", "l/sbin/kleene-supervise", "l/bin/klee"]);
+        let found = programs(&top.join("l/libexec/kleene/freebsd-accept"));
+        assert_eq!(found, Ok((top.join("l/sbin/kleened"), top.join("l/bin/klee"))));
+
+        std::fs::remove_file(top.join("l/sbin/kleene-supervise")).expect("removed");
+        let why = programs(&top.join("l/libexec/kleene/freebsd-accept")).expect_err("one lacks");
+        let missing = top.join("l/sbin/kleene-supervise");
+        assert!(why.contains(&format!("{}", missing.display())), "{why}");
+    }
 }

@@ -288,7 +288,7 @@ fn lay_out(trial: &Trial) -> io::Result<()> {
 pub fn kleened(trial: &Trial, words: &[&str]) -> Program {
     let config = trial.paths.dir.join("config.yaml").display().to_string();
     let args = [&["--config", config.as_str()], words].concat();
-    Program::new(trial.paths.programs.join("kleened"), &args)
+    Program::new(&trial.paths.kleened, &args)
 }
 
 /// Starts the daemon, and waits until it answers.

@@ -1,6 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use kleene_host::freebsd::run::{Answer, ToolError, Tools};
@@ -206,8 +205,8 @@ fn trial(dir: &Path, fake: &Arc<Fake>) -> Trial {
         let rights = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(&path, rights).expect("executable");
     }
-    let (programs, own) = (PathBuf::from(dir), dir.join("freebsd-accept"));
-    let paths = Paths { dir: dir.join("run"), programs, own };
+    let [kleened, klee, own] = ["kleened", "klee", "freebsd-accept"].map(|name| dir.join(name));
+    let paths = Paths { dir: dir.join("run"), kleened, klee, own };
     Trial::new(paths, fake.clone(), Arc::new(Recorder::default()), Arc::default())
 }
 

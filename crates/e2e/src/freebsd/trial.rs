@@ -42,8 +42,10 @@ pub enum Asker {
 pub struct Paths {
     /// Where everything of the run lies.
     pub dir: PathBuf,
-    /// Where Kleene's programs are.
-    pub programs: PathBuf,
+    /// The daemon; the supervisor is beside it.
+    pub kleened: PathBuf,
+    /// The client.
+    pub klee: PathBuf,
     /// This program.
     pub own: PathBuf,
 }
@@ -214,7 +216,7 @@ impl Trial {
     /// # Errors
     /// As [`Trial::program`].
     pub fn klee(&self, args: &[&str]) -> Done<Answer> {
-        let mut program = Program::new(self.paths.programs.join("klee"), args);
+        let mut program = Program::new(&self.paths.klee, args);
         program.env.push(("KLEE_HOST", self.paths.api()));
         self.program(&program, KLEE)
     }

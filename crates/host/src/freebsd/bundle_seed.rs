@@ -45,24 +45,12 @@ pub(crate) fn seed(
 fn hosts(request: &BundleRequest<'_>) -> String {
     let id = request.id.to_string();
     let hostname = request.hostname.unwrap_or(&id);
-    let mut names = vec![hostname];
-    names.extend(request.name.filter(|name| *name != hostname));
-    if id != hostname {
-        names.push(&id);
-    }
-    let names = names.join(" ");
     let own: &[IpAddr] = match request.driver {
         Driver::Vnet | Driver::Ipnet => request.addresses,
         Driver::Host | Driver::Disabled => &[],
     };
-    let mut text = HOSTS.to_owned();
-    for address in own {
-        text.push_str(&format!("{address}\t{names}\n"));
-    }
-    if own.is_empty() {
-        text.push_str(&format!("127.0.0.1\t{names}\n"));
-    }
-    text
+    let names = [Some(hostname), request.name, Some(&id)];
+    given::hosts(HOSTS, names, own, "127.0.0.1")
 }
 
 /// The directory `etc` of the root, made when it has none. Nothing when the container

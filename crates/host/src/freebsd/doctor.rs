@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use kleene_engine::host::{Promise, chain};
 
+use super::net::interfaces::interfaces;
 use super::net::sockets;
 use super::pf::{Leave, MAIN, Unsupported};
-use super::run::{Call, Tool, Tools};
+use super::run::{Answer, Call, Tool, Tools};
 use crate::doctor::{Finding, Level, program, root, socket, space};
 
 /// The release on which the behaviour of the tools was recorded
@@ -85,6 +86,7 @@ fn unknown(id: &'static str, why: &str) -> Finding {
 fn vimage(tools: &dyn Tools) -> Finding {
     match setting(tools, "kern.features.vimage") {
         Ok(value) if value == "1" => Finding::ok("vimage", "jails can have stacks of their own"),
+        Err(why) if !why.contains("unknown oid") => unknown("vimage", &why),
         Ok(_) | Err(_) => {
             let then = [
                 "containers with the driver vnet cannot be made",
@@ -97,11 +99,12 @@ fn vimage(tools: &dyn Tools) -> Finding {
 
 fn loopback(tools: &dyn Tools) -> Finding {
     let call = Call::new(Tool::Ifconfig, ["-f", "inet:cidr,inet6:cidr", "lo0"]);
-    let up = tools.run(&call).map(|answer| {
-        let heading = answer.stdout.lines().next().unwrap_or_default();
-        heading.contains("<UP,")
-    });
-    match up {
+    let read = |answer: Answer| match interfaces(&answer.stdout).as_deref() {
+        Ok([lo0]) => Ok(lo0.up),
+        Ok(_) => Err(format!("'{call}' does not show one interface")),
+        Err(err) => Err(chain(err)),
+    };
+    match tools.run(&call).map_err(|err| chain(&err)).and_then(read) {
         Ok(true) => Finding::ok("lo0", "lo0 is up"),
         Ok(false) => {
             let then = [
@@ -110,7 +113,7 @@ fn loopback(tools: &dyn Tools) -> Finding {
             ];
             Finding::bad("lo0", Level::Fail, "lo0 is down", then)
         }
-        Err(err) => unknown("lo0", &chain(&err)),
+        Err(why) => unknown("lo0", &why),
     }
 }
 
@@ -149,13 +152,17 @@ fn filter(tools: &dyn Tools) -> Vec<Finding> {
 }
 
 fn forwarding(tools: &dyn Tools) -> Finding {
-    let of = |name| setting(tools, name).unwrap_or_else(|_| "unknown".to_owned());
-    let (v4, v6) = (of("net.inet.ip.forwarding"), of("net.inet6.ip6.forwarding"));
+    let id = "forwarding";
+    let of = |name| setting(tools, name);
+    let (v4, v6) = match (of("net.inet.ip.forwarding"), of("net.inet6.ip6.forwarding")) {
+        (Ok(v4), Ok(v6)) => (v4, v6),
+        (Err(why), _) | (_, Err(why)) => return unknown(id, &why),
+    };
     let what = format!(
         "net.inet.ip.forwarding is {v4}, net.inet6.ip6.forwarding {v6}: switched on while \
          containers need it, and put back"
     );
-    Finding::ok("forwarding", what)
+    Finding::ok(id, what)
 }
 
 /// Services of the host that answer on every address: on those of containers, too.

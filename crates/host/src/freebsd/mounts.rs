@@ -13,7 +13,7 @@
 //! What is told to tools: [`VECTORS`]. All of it is recorded from FreeBSD 13.2.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Gid, Mode, RawMode, Uid};
@@ -321,11 +321,17 @@ fn copy(bind: &Bind, place: &Place) -> Result<(), MountsError> {
     let copy = || -> io::Result<()> {
         let file = std::fs::File::open(&bind.source)?;
         let meta = file.metadata()?;
+        let limit = LARGEST_FILE >> 20;
+        let other = || io::Error::other(format!("it is no file of up to {limit} MiB"));
         if !meta.is_file() || meta.len() > LARGEST_FILE {
-            let limit = LARGEST_FILE >> 20;
-            return Err(io::Error::other(format!("it is no file of up to {limit} MiB")));
+            return Err(other());
         }
-        let content = std::fs::read(&bind.source)?;
+        // The file that was looked at, and not more of it, whatever the name is now.
+        let mut content = Vec::new();
+        file.take(LARGEST_FILE + 1).read_to_end(&mut content)?;
+        if content.len() as u64 > LARGEST_FILE {
+            return Err(other());
+        }
         Ok(place.put(&content, rights(&meta))?)
     };
     copy().map_err(|source| MountsError::Copy { path: bind.source.clone(), source })

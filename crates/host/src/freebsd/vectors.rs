@@ -94,12 +94,19 @@ const JAILS: &[&str] = &[
     "sysctl -x kern.boot_id",
 ];
 
+/// The daemon's root, where it is a dataset.
+const ROOT: &[&str] = &[
+    "zfs list -H -t filesystem -o mountpoint,mounted {dataset}",
+    "zfs create -p -o mountpoint={root} {dataset}",
+];
+
 /// All forms.
 pub fn all() -> impl Iterator<Item = &'static str> {
-    let lists: [&[&str]; 8] = [
+    let lists: [&[&str]; 9] = [
         NET,
         PF,
         JAILS,
+        ROOT,
         jail::VECTORS,
         devfs::VECTORS,
         mounts::VECTORS,

@@ -56,24 +56,12 @@ pub(crate) fn seed(
 /// the host's network, and without an address, for a loopback address, so that
 /// they can be looked up at all.
 fn hosts(request: &BundleRequest<'_>, hostname: &str) -> String {
-    let mut names = vec![hostname];
-    names.extend(request.name.filter(|name| *name != hostname));
-    if request.id != hostname {
-        names.push(request.id);
-    }
-    let names = names.join(" ");
     let own: &[IpAddr] = match request.driver {
         Driver::Vnet | Driver::View => request.addresses,
         Driver::Host => &[],
     };
-    let mut text = HOSTS.to_owned();
-    for address in own {
-        text.push_str(&format!("{address}\t{names}\n"));
-    }
-    if own.is_empty() {
-        text.push_str(&format!("127.0.1.1\t{names}\n"));
-    }
-    text
+    let names = [Some(hostname), request.name, Some(request.id)];
+    given::hosts(HOSTS, names, own, "127.0.1.1")
 }
 
 /// The directory `etc` of the layer, made when the layer has none. Nothing

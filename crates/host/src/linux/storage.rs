@@ -39,20 +39,7 @@ pub fn remove_tree_later(path: &Path, trash: &Path) -> Result<(), StorageError> 
 /// # Errors
 /// The first tree that could not be removed, after all others were tried.
 pub fn empty_trash(trash: &Path) -> Result<usize, StorageError> {
-    let entries = match std::fs::read_dir(trash) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
-        entries => entries.map_err(during("list", trash))?,
-    };
-    let mut removed = 0;
-    let mut first = Ok(());
-    for entry in entries {
-        let path = entry.map_err(during("list", trash))?.path();
-        match remove_tree(&path) {
-            Ok(()) => removed += 1,
-            Err(e) => first = first.and(Err(e)),
-        }
-    }
-    first.map(|()| removed)
+    files::empty_trash(trash, remove_tree)
 }
 
 /// Removes a file, a link or a whole tree. Links in it are removed, never

@@ -1,26 +1,12 @@
 //! The daemon dies after every call of a tool, and another one goes on.
 
 use kleene_engine::Command;
-use kleene_model::{Driver, NetworkType};
+use kleene_model::NetworkType;
 
 use crate::lives::anything;
-use crate::rig::{Rig, connect, differ, disconnect, network};
+use crate::rig::{Rig, connect, differ, disconnect, network, with_running};
 
 type Act = fn(&mut Rig);
-
-fn with_running() -> Rig {
-    let mut rig = Rig::new();
-    rig.network("one", NetworkType::Bridge, 1);
-    rig.network("two", NetworkType::Bridge, 2);
-    for (name, driver, port) in
-        [("own", Driver::Vnet, "8080:80"), ("shared", Driver::Ipnet, "8081:80")]
-    {
-        rig.container(name, driver, &[port]);
-        rig.connect(name, "one");
-        rig.start(name);
-    }
-    rig
-}
 
 #[test]
 fn whenever_the_daemon_dies_another_one_leads_to_one_of_both_states() {

@@ -3,25 +3,10 @@
 
 use kleene_engine::Command;
 use kleene_host::freebsd::simulated::Fault;
-use kleene_model::{Driver, NetworkType};
+use kleene_model::NetworkType;
 
 use crate::lives::anything;
-use crate::rig::{Rig, connect, differ, disconnect, network};
-
-/// A host with two networks, and a container of each kind that runs in the first.
-fn with_running() -> Rig {
-    let mut rig = Rig::new();
-    rig.network("one", NetworkType::Bridge, 1);
-    rig.network("two", NetworkType::Bridge, 2);
-    for (name, driver, port) in
-        [("own", Driver::Vnet, "8080:80"), ("shared", Driver::Ipnet, "8081:80")]
-    {
-        rig.container(name, driver, &[port]);
-        rig.connect(name, "one");
-        rig.start(name);
-    }
-    rig
-}
+use crate::rig::{connect, differ, disconnect, network, with_running};
 
 fn commands() -> Vec<Command> {
     let mut third = network("three", NetworkType::Loopback, 3);

@@ -453,3 +453,18 @@ pub(crate) fn differ(one: &str, other: &str) -> Option<String> {
     };
     Some(only(&one, &other, "-") + &only(&other, &one, "+"))
 }
+
+/// A host with two networks, and a container of each kind that runs in the first.
+pub(crate) fn with_running() -> Rig {
+    let mut rig = Rig::new();
+    rig.network("one", NetworkType::Bridge, 1);
+    rig.network("two", NetworkType::Bridge, 2);
+    for (name, driver, port) in
+        [("own", Driver::Vnet, "8080:80"), ("shared", Driver::Ipnet, "8081:80")]
+    {
+        rig.container(name, driver, &[port]);
+        rig.connect(name, "one");
+        rig.start(name);
+    }
+    rig
+}

@@ -5,7 +5,7 @@ use kleene_engine::host::chain;
 use kleene_host::freebsd::bundle;
 use kleene_host::freebsd::mounts;
 use kleene_host::freebsd::run::{Call, Tool, ToolError, Tools};
-use kleene_model::ContainerId;
+use kleene_model::{ContainerId, LinkName};
 
 use crate::config::Config;
 
@@ -58,8 +58,7 @@ fn destroy_cables(tools: &dyn Tools, id: ContainerId) -> Result<(), ToolError> {
 }
 
 fn is_outer_end(name: &str) -> bool {
-    let number = name.strip_prefix("epair").and_then(|rest| rest.strip_suffix('a'));
-    number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    LinkName::parse(name).is_ok_and(|name| name.cable_number().is_some())
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! What this host lacks.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kleene_host::freebsd::doctor::{DoctorInput, checks};
 use kleene_host::freebsd::run::System;
 
-use crate::config::{Address, Config};
+use crate::config::Config;
 use crate::system::{Error, Finding};
 
 /// Looks at everything that a daemon with this configuration needs of the host.
@@ -14,14 +14,7 @@ use crate::system::{Error, Finding};
 /// When it cannot be told where the daemon's own programs are.
 pub(crate) fn inspect(config: &Config) -> Result<Vec<Finding>, Error> {
     let own = std::env::current_exe().map_err(|err| format!("cannot find my program: {err}"))?;
-    let sockets: Vec<PathBuf> = config
-        .addresses
-        .iter()
-        .filter_map(|address| match address {
-            Address::Unix(path) => Some(path.clone()),
-            Address::Tcp(_) => None,
-        })
-        .collect();
+    let sockets = config.unix_sockets();
     let input = DoctorInput {
         root_dir: &config.root,
         programs_dir: own.parent().unwrap_or_else(|| Path::new("/")),

@@ -89,6 +89,7 @@ mod tests {
     use std::sync::Mutex;
 
     use kleene_host::freebsd::run::{Answer, ToolError};
+    use kleene_host::freebsd::vectors::is_listed;
 
     use super::*;
 
@@ -98,6 +99,7 @@ mod tests {
     impl Tools for Pool {
         fn call(&self, call: &Call) -> Result<Answer, ToolError> {
             assert_eq!(call.tool, Tool::Zfs);
+            assert!(is_listed(call), "'{call}' has no form in freebsd::vectors");
             let mut there = self.0.lock().expect("nobody panicked");
             let (status, stdout, stderr) = match (call.args[0].as_str(), *there) {
                 ("list", Some(line)) => (0, format!("{line}\n"), String::new()),

@@ -1,11 +1,11 @@
 //! What this host lacks.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kleene_host::linux::doctor::{DoctorInput, checks};
 use kleene_model::{Family, Subnet};
 
-use crate::config::{Address, Config};
+use crate::config::Config;
 use crate::system::{Error, Finding};
 
 use super::parent_cgroup;
@@ -16,14 +16,7 @@ use super::parent_cgroup;
 /// When it cannot be told where the daemon's own programs are.
 pub(crate) fn inspect(config: &Config) -> Result<Vec<Finding>, Error> {
     let own = std::env::current_exe().map_err(|err| format!("cannot find my program: {err}"))?;
-    let sockets: Vec<PathBuf> = config
-        .addresses
-        .iter()
-        .filter_map(|address| match address {
-            Address::Unix(path) => Some(path.clone()),
-            Address::Tcp(_) => None,
-        })
-        .collect();
+    let sockets = config.unix_sockets();
     let first = |family| config.subnet_pools.subnets(family).next();
     let subnets = Family::BOTH.into_iter().filter_map(first).map(Subnet::net);
     let subnets: Vec<_> = subnets.collect();

@@ -12,8 +12,8 @@ use kleene_model::{ContainerId, Family, LinkName};
 use super::error::{NetError, unreadable};
 use super::interfaces::{self, Interface};
 use super::{FreeBsdHost, ifconfig, inner, observe, settings};
-use crate::freebsd::pf::{FilterError, GROUP, GROUP_CABLES, GROUP_NETWORKS, check_link};
-use crate::freebsd::run::{Call, Tool, ToolError, Tools};
+use crate::freebsd::pf::{FilterError, GROUP, GROUP_CABLES, GROUP_NETWORKS, NO_PF, check_link};
+use crate::freebsd::run::{Call, Tool, Tools};
 
 pub(super) fn apply(host: &mut FreeBsdHost, changes: &[Change]) -> Result<(), ApplyError> {
     let failed = |at: usize, source: NetError| ApplyError {
@@ -396,7 +396,7 @@ fn forget(tools: &dyn Tools, flows: &Flows) -> Result<(), NetError> {
     };
     match tools.run(&Call::new(Tool::Pfctl, ["-k", addr.as_str()])) {
         // Without pf nothing has let them pass.
-        Err(err @ ToolError::Refused { .. }) if err.says("/dev/pf") => return Ok(()),
+        Err(err) if err.says(NO_PF) => return Ok(()),
         killed => drop(killed?),
     }
     done(tools, &Call::new(Tool::Pfctl, ["-k", all, "-k", addr.as_str()]))

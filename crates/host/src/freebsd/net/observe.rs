@@ -169,6 +169,8 @@ pub(super) fn way_out(host: &FreeBsdHost, addr: IpAddr) -> Result<Option<LinkNam
         Family::V4 => Call::new(Tool::Route, ["-n", "get", &text]),
         Family::V6 => Call::new(Tool::Route, ["-n", "get", "-inet6", &text]),
     };
-    // Without a route it says so and ends with 1.
-    routes::way(&host.tools().call(&call)?.stdout)
+    match host.tools().run(&call) {
+        Err(err) if err.says("route has not been found") => Ok(None),
+        answer => routes::way(&answer?.stdout),
+    }
 }

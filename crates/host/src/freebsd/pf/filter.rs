@@ -335,12 +335,6 @@ impl Filter {
         Ok(&self.pieces)
     }
 
-    /// Whether pf holds a piece, as far as is known.
-    #[must_use]
-    pub fn holds(&self, piece: &Piece) -> bool {
-        self.pieces.contains(piece)
-    }
-
     /// The addresses that pf knows as containers', as far as is known.
     #[must_use]
     pub fn members(&self) -> BTreeSet<IpAddr> {

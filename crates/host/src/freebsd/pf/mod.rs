@@ -34,6 +34,7 @@ pub use filter::{Filter, FilterError};
 pub use leave::Leave;
 pub use network::{cables, nat_label, network, own};
 pub use publication::{publication, stale_labels};
+pub(in crate::freebsd) use stand::NO_PF;
 pub use text::{PfError, check_link};
 pub use unsupported::Unsupported;
 

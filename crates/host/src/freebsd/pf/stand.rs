@@ -14,7 +14,7 @@ use crate::freebsd::run::{Call, Tool, ToolError, Tools};
 pub(super) const ALL: &str = "kleene_all";
 
 /// What pfctl says where pf is not in the kernel (from its source; not recorded).
-pub(super) const NO_PF: &str = "/dev/pf: No such file or directory";
+pub(in crate::freebsd) const NO_PF: &str = "/dev/pf: No such file or directory";
 
 /// Whether a table is one of ours, by its name: somebody may have one that begins alike.
 fn is_ours(table: &str) -> bool {
