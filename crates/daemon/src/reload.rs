@@ -22,11 +22,11 @@ pub(crate) struct Reload {
 impl Reload {
     /// Reads the configuration again at each hangup.
     pub(crate) async fn at_each(self, mut hangup: Signal, first: Arc<Config>, core: Core) {
-        let mut last = Arc::unwrap_or_clone(first);
+        let mut last = Config::clone(&first);
         while hangup.recv().await.is_some() {
             match Config::load(self.overrides.clone()) {
-                Ok(now) => {
-                    self.follow(&last, &now, &core).await;
+                Ok(mut now) => {
+                    now.log_drops = self.follow(&first, &last, &now, &core).await;
                     last = now;
                 }
                 Err(err) => {
@@ -40,7 +40,11 @@ impl Reload {
         }
     }
 
-    async fn follow(&self, last: &Config, now: &Config, core: &Core) {
+    /// Follows what is `now` in the file, where it was `last`; what the daemon was
+    /// started with stands in `first`. Gives the `log_drops` that is in force: one that
+    /// is refused is tried again.
+    async fn follow(&self, first: &Config, last: &Config, now: &Config, core: &Core) -> bool {
+        let mut log_drops = now.log_drops;
         if let Err(why) = self.log.follow(now) {
             tracing::error!(why, "the log goes on as before");
         }
@@ -49,21 +53,23 @@ impl Reload {
         if last.log_drops != now.log_drops {
             let command = Command::LogDrops { on: now.log_drops };
             if let Err(why) = core.command(command).await {
+                log_drops = last.log_drops;
                 tracing::warn!(%why, "log_drops stays as it is");
             }
         }
-        match needs_start(last, now).as_slice() {
+        match needs_start(first, now).as_slice() {
             [] => tracing::info!("the configuration was read again"),
             keys => {
                 let keys = keys.join(", ");
                 tracing::warn!(keys, "the configuration was read again; these need another start");
             }
         }
+        log_drops
     }
 }
 
-/// The keys that have changed and are looked at when the daemon starts only.
-fn needs_start(last: &Config, now: &Config) -> Vec<&'static str> {
+/// The keys that are looked at when the daemon starts only, and are not as they were.
+fn needs_start(first: &Config, now: &Config) -> Vec<&'static str> {
     // Taken apart whole: a new key does not compile until it is handled.
     let Config {
         root,
@@ -79,13 +85,13 @@ fn needs_start(last: &Config, now: &Config) -> Vec<&'static str> {
         log_drops: _,
     } = now;
     let changed = [
-        ("kleene_root", *root != last.root || *dataset != last.dataset),
-        ("api_listening_sockets", *addresses != last.addresses),
-        ("log_format", *log_format != last.log_format),
-        ("instance", *instance != last.instance),
-        ("socket_group", *socket_group != last.socket_group),
-        ("subnet_pools", *subnet_pools != last.subnet_pools),
-        ("metrics_socket", *metrics != last.metrics),
+        ("kleene_root", *root != first.root || *dataset != first.dataset),
+        ("api_listening_sockets", *addresses != first.addresses),
+        ("log_format", *log_format != first.log_format),
+        ("instance", *instance != first.instance),
+        ("socket_group", *socket_group != first.socket_group),
+        ("subnet_pools", *subnet_pools != first.subnet_pools),
+        ("metrics_socket", *metrics != first.metrics),
     ];
     changed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
 }

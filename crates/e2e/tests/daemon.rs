@@ -252,6 +252,11 @@ fn a_hangup_opens_the_log_again_and_takes_over_what_may_change() {
     assert!(now.contains("socket_group") && !now.contains("api_listening"), "{now}");
     let drops = world.http("GET", "/networks/log_drops", None);
     assert_eq!(drops.expect(200).json["on"], true);
+    // Until then that is so, however often the same file is read.
+    kleened.hang_up();
+    world.wait_until(LIMIT, "the same once more", || {
+        lines("/run/lines").matches("these need another start").count() == 2
+    });
     // A file that is wrong changes nothing, and the daemon goes on.
     world.write("/etc/kleened.yaml", "no_such_key: 1\n");
     kleened.hang_up();

@@ -9,9 +9,9 @@ use kleene_model::{
     Refusal, matrix,
 };
 
-use crate::command::Outcome;
+use crate::command::{Effect, Outcome};
 use crate::engine::Engine;
-use crate::host::{Host, HostError, Listener, Promise};
+use crate::host::{Host, HostError, Listener, Promise, chain};
 use crate::lookup;
 use crate::networks::host_refused;
 use crate::state::State;
@@ -216,8 +216,16 @@ impl<H: Host, S: Store> Engine<H, S> {
         let placed = containers.iter().flat_map(placed);
         let placed = placed.filter(|(place, _)| which(&self.state, *place));
         let (places, ports): (Vec<(ContainerId, usize)>, Vec<PublishedPort>) = placed.unzip();
-        // What cannot be asked is taken for free: the kernel leads it, whoever holds it.
-        let held = self.held_by_host(&ports).unwrap_or_else(|_| vec![None; ports.len()]);
+        let held = match self.held_by_host(&ports) {
+            Ok(held) => held,
+            Err(err) => {
+                // What is known stays, and what is not is taken for free: the kernel
+                // leads it, whoever holds it.
+                let why = format!("who holds published ports cannot be told: {}", chain(&err));
+                self.effects.push(Effect::Degraded { why });
+                return;
+            }
+        };
         for (((id, place), port), held) in places.into_iter().zip(ports).zip(held) {
             let held = held.map(|listener| {
                 format!("port {}/{} is held by {}", listener.port, port.protocol, listener.holder)

@@ -319,6 +319,9 @@ impl Host for FakeHost {
         ports: &[Ports],
     ) -> Result<Vec<Listener>, HostError> {
         let inner = self.lock();
+        if inner.kernel.hides_listeners {
+            return Err(deaf("look at the sockets of the host"));
+        }
         let held = inner.kernel.listeners.iter().filter(|(of, _)| *of == protocol);
         let held = held.filter(|(_, held)| ports.iter().any(|ports| ports.contains(held.port)));
         Ok(held.map(|(_, listener)| listener.clone()).collect())

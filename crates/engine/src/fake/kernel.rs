@@ -155,6 +155,8 @@ pub struct Kernel {
     pub neighbours: BTreeMap<LinkName, BTreeSet<IpAddr>>,
     /// Sockets of the host's programs.
     pub listeners: Vec<(Protocol, Listener)>,
+    /// Whether it does not tell who listens.
+    pub hides_listeners: bool,
 }
 
 /// What stands on the host for containers' addresses.

@@ -175,6 +175,31 @@ fn a_port_that_is_held_at_the_start_waits_until_it_is_free() {
 }
 
 #[test]
+fn a_port_that_is_held_stays_so_when_nobody_tells() {
+    let mut rig = rig(&[("one", Driver::Ipnet)]);
+    rig.ok(publish("one", port(&[], "8080", "80")));
+    rig.ok(Command::ContainerStop { container: "one".into(), grace_ms: 0 });
+    rig.settle();
+    let held = Listener { addr: None, port: 8080, holder: "nginx (pid 7)".into() };
+    rig.host.kernel(|kernel| kernel.listeners.push((Protocol::Tcp, held)));
+    rig.run("one", &["serve"]);
+    assert_eq!((leads(&rig), rig.degraded.len()), (Vec::new(), 0));
+    rig.disturb(|kernel| kernel.hides_listeners = true, &[Disturbance::Anything]);
+    assert_eq!(leads(&rig), []);
+    let said = rig.degraded.pop().expect("it is said");
+    assert!(said.starts_with("who holds published ports cannot be told: "), "{said}");
+    rig.disturb(
+        |kernel| {
+            kernel.hides_listeners = false;
+            kernel.listeners.clear();
+        },
+        &[Disturbance::Anything],
+    );
+    rig.check();
+    assert_eq!((leads(&rig).len(), rig.degraded.len()), (2, 0));
+}
+
+#[test]
 fn a_port_that_is_held_stays_so_when_another_goes() {
     let mut rig = rig(&[("one", Driver::Ipnet)]);
     rig.ok(publish("one", port(&[], "8080", "80")));
