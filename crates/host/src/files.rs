@@ -1,6 +1,8 @@
 //! Directories and files of ours, on every system: made, copied, written at once
 //! or not at all.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -139,9 +141,13 @@ pub(crate) fn empty_trash(
     first.map(|()| removed)
 }
 
+/// How the names begin of copies that are not whole yet.
+pub(crate) const COPYING: &str = ".copy";
+
 /// Copies directories, regular files and links with owners and modes, for
 /// hosts without overlay: `to` must not exist and appears as a whole. What was
-/// copied of one that fails is handed to `remove`.
+/// copied of one that fails is handed to `remove`. Files of several names stay so: a
+/// base system has hundreds of them.
 ///
 /// # Errors
 /// What the kernel says; anything else in the tree (devices, sockets) is
@@ -152,18 +158,31 @@ pub(crate) fn copy_tree(
     remove: impl FnOnce(&Path) -> Result<(), StorageError>,
 ) -> Result<(), StorageError> {
     let parent = to.parent().unwrap_or(Path::new("/"));
-    let staging = unique_directory(parent, ".copy")?;
+    let staging = unique_directory(parent, COPYING)?;
     let root = staging.join("tree");
-    copy_entry(from, &root)
+    copy_entry(from, &root, &mut HashMap::new())
         .and_then(|()| std::fs::rename(&root, to).map_err(during("put in place", to)))
         .inspect_err(|_| drop(remove(&staging)))?;
     std::fs::remove_dir(&staging).map_err(during("remove", &staging))
 }
 
-fn copy_entry(from: &Path, to: &Path) -> Result<(), StorageError> {
-    let copy = || -> io::Result<bool> {
+/// `seen` has the copies of files of several names, by device and number.
+fn copy_entry(
+    from: &Path,
+    to: &Path,
+    seen: &mut HashMap<(u64, u64), PathBuf>,
+) -> Result<(), StorageError> {
+    let mut copy = || -> io::Result<bool> {
         let meta = std::fs::symlink_metadata(from)?;
         let kind = meta.file_type();
+        if kind.is_file() && meta.nlink() > 1 {
+            match seen.entry((meta.dev(), meta.ino())) {
+                Entry::Occupied(copied) => {
+                    return std::fs::hard_link(copied.get(), to).map(|()| false);
+                }
+                Entry::Vacant(first) => drop(first.insert(to.to_owned())),
+            }
+        }
         if kind.is_symlink() {
             std::os::unix::fs::symlink(std::fs::read_link(from)?, to)?;
         } else if kind.is_dir() {
@@ -184,7 +203,7 @@ fn copy_entry(from: &Path, to: &Path) -> Result<(), StorageError> {
     if copy().map_err(during("copy", from))? {
         for entry in std::fs::read_dir(from).map_err(during("list", from))? {
             let entry = entry.map_err(during("list", from))?;
-            copy_entry(&entry.path(), &to.join(entry.file_name()))?;
+            copy_entry(&entry.path(), &to.join(entry.file_name()), seen)?;
         }
     }
     Ok(())

@@ -22,9 +22,11 @@ pub const VECTORS: &[&str] = &[
     "kldstat -q -m {module}",
     "zfs list -H -o name,mountpoint {root}",
     "zfs list -H -r -d 1 -t filesystem -o name {dataset}",
+    "zfs list -H -r -d 2 -t snapshot -o name {dataset}",
     "zfs get -H -o value,source kleene:owner {dataset}",
     "zfs get -H -o value clones {snapshot}",
     "zfs get -H -o value origin {dataset}",
+    "zfs get -H -o value mounted {dataset}",
     "zfs create -o kleene:owner={instance} {dataset}",
     "zfs create -o kleene:owner={instance} -o mountpoint=none {dataset}",
     "zfs snapshot -o kleene:owner={instance} {snapshot}",
@@ -40,8 +42,9 @@ pub const VECTORS: &[&str] = &[
 /// The user property that marks what is ours.
 const OWNER: &str = "kleene:owner";
 
-/// How long a dataset may take to be sent and received, or destroyed.
-const LONG: Duration = Duration::from_secs(3600);
+/// How long a dataset may take to be sent and received, or destroyed; and an archive to
+/// be fetched or unpacked.
+pub(crate) const LONG: Duration = Duration::from_secs(3600);
 
 /// The name of a dataset.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -236,6 +239,23 @@ impl Zfs<'_> {
         self.run("create", name, &create).map(drop)
     }
 
+    /// Makes a new dataset of ours, and mounts it.
+    pub(crate) fn create(&self, dataset: &Dataset) -> Result<(), ZfsError> {
+        let name = &dataset.0;
+        self.run("create", name, &call(["create", "-o", &self.mark(), name])).map(drop)
+    }
+
+    /// Mounts a dataset unless it is.
+    pub(crate) fn ensure_mounted(&self, dataset: &Dataset) -> Result<(), ZfsError> {
+        let name = &dataset.0;
+        let question = call(["get", "-H", "-o", "value", "mounted", name]);
+        match self.run("look at", name, &question)?.stdout.trim() {
+            "yes" => Ok(()),
+            "no" => self.run("mount", name, &call(["mount", name])).map(drop),
+            text => Err(ZfsError::Unclear { name: name.clone(), text: text.to_owned() }),
+        }
+    }
+
     pub(crate) fn take(&self, snapshot: &Snapshot) -> Result<(), ZfsError> {
         let name = &snapshot.0;
         self.run("take", name, &call(["snapshot", "-o", &self.mark(), name])).map(drop)
@@ -267,6 +287,19 @@ impl Zfs<'_> {
         let names = answer.stdout.lines().filter(|name| *name != parent.0);
         // What has another form is not ours.
         Ok(names.filter_map(|name| Dataset::parse(name).ok()).collect())
+    }
+
+    /// The snapshots of the datasets right below one, and of itself.
+    pub(crate) fn snapshots_below(
+        &self,
+        parent: &Dataset,
+    ) -> Result<Vec<(Dataset, String)>, ZfsError> {
+        let words = ["list", "-H", "-r", "-d", "2", "-t", "snapshot", "-o", "name", &parent.0];
+        let answer = self.run("list what is below", &parent.0, &call(words))?;
+        let names = answer.stdout.lines().filter_map(|name| name.split_once('@'));
+        let snapshots = names
+            .filter_map(|(dataset, name)| Some((Dataset::parse(dataset).ok()?, name.to_owned())));
+        Ok(snapshots.collect())
     }
 
     /// The clones of a snapshot; none where there is no such snapshot.

@@ -40,9 +40,11 @@ pub fn checks(tools: &dyn Tools, input: &DoctorInput<'_>) -> Vec<Finding> {
     findings
 }
 
-/// The tools of the base system that are not there. ZFS is not needed.
+/// The tools of the base system that are not there. ZFS is not needed, nor is what
+/// makes images of archives.
 fn missing_tools() -> Vec<Finding> {
-    let needed = Tool::ALL.iter().filter(|tool| **tool != Tool::Zfs);
+    let spare = [Tool::Zfs, Tool::Fetch, Tool::Tar];
+    let needed = Tool::ALL.iter().filter(|tool| !spare.contains(tool));
     let missing = needed.filter(|tool| !Path::new(tool.path()).is_file());
     let said = missing.map(|tool| {
         let what = format!("there is no {}", tool.path());

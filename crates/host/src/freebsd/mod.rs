@@ -2,18 +2,22 @@
 //! jails by them. It is rendered and read on every system, so that it is tested on
 //! every system.
 
+pub mod archive;
 pub mod bundle;
 mod bundle_seed;
 pub mod datasets;
 pub mod devfs;
 pub mod doctor;
+pub mod give;
 pub mod image;
 pub mod jail;
 mod jail_parameters;
+pub mod method;
 pub mod mount_table;
 pub mod mounts;
 pub mod net;
 pub mod pf;
+pub mod release;
 pub mod run;
 #[cfg(any(test, feature = "simulated"))]
 pub mod simulated;

@@ -21,6 +21,9 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 /// lists itself in some 5 MiB.
 const LONGEST: usize = 64 << 20;
 
+/// The most of an answer that goes into a message, in bytes.
+const MANY_WORDS: usize = 4000;
+
 macro_rules! tools {
     ($($(#[$doc:meta])* $tool:ident = $path:literal,)*) => {
         /// A tool of FreeBSD's base system.
@@ -45,6 +48,8 @@ tools! {
     Arp = "/usr/sbin/arp",
     /// Rulesets of device files.
     Devfs = "/sbin/devfs",
+    /// Files by their addresses.
+    Fetch = "/usr/bin/fetch",
     /// Interfaces.
     Ifconfig = "/sbin/ifconfig",
     /// Makes, changes and removes jails.
@@ -77,6 +82,8 @@ tools! {
     Sockstat = "/usr/bin/sockstat",
     /// Variables of the kernel.
     Sysctl = "/sbin/sysctl",
+    /// Archives.
+    Tar = "/usr/bin/tar",
     /// Unmounts.
     Umount = "/sbin/umount",
     /// Datasets.
@@ -206,7 +213,8 @@ impl ToolError {
 }
 
 impl Answer {
-    /// What it said, in one line: its errors, else its output.
+    /// What it said, in one line: its errors, else its output. Of more than a screen of
+    /// it, the first part: an archive may have a million things wrong.
     #[must_use]
     pub fn words(&self) -> String {
         let said = if self.stderr.trim().is_empty() { &self.stdout } else { &self.stderr };
@@ -214,7 +222,14 @@ impl Answer {
             said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         match lines.as_slice() {
             [] => "without a word".to_owned(),
-            lines => lines.join("; "),
+            lines => {
+                let mut text = lines.join("; ");
+                if text.len() > MANY_WORDS {
+                    text.truncate(text.floor_char_boundary(MANY_WORDS));
+                    text.push('…');
+                }
+                text
+            }
         }
     }
 }
@@ -327,6 +342,11 @@ fn spawn(program: &OsStr, call: &Call, stdin: Stdio) -> Result<Child, ToolError>
         .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    if call.tool == Tool::Tar {
+        // In the locale C it fails at names that are not ASCII ("Pathname can't be
+        // converted from UTF-8 to current locale"), such as those of certificates.
+        command.env("LC_CTYPE", "C.UTF-8");
+    }
     // What runs in a jail is not to have our terminal, nor to leave its group.
     super::sys::detach(&mut command);
     command.spawn().map_err(|source| ToolError::Start { tool: call.tool, source })
@@ -472,6 +492,20 @@ mod tests {
         for name in names {
             assert!(["PATH", "PWD", "OLDPWD", "_", "SHLVL"].contains(&name), "{name}");
         }
+        // But for tar, which reads names.
+        let script = "echo $LC_CTYPE";
+        let tar = shell(&Call::new(Tool::Tar, ["-c", script])).expect("runs");
+        let other = shell(&sh(script)).expect("runs");
+        assert_eq!([tar.stdout, other.stdout], ["C.UTF-8\n", "\n"]);
+    }
+
+    #[test]
+    fn of_many_words_a_message_has_the_first() {
+        let said = |stderr: String| Answer { status: 1, stdout: String::new(), stderr }.words();
+        assert_eq!(said("a\n\n b\n".to_owned()), "a; b");
+        let text = said("wörd\n".repeat(1_000_000));
+        assert!(text.starts_with("wörd; wörd; ") && text.ends_with('…'), "{text}");
+        assert!(text.len() < 4100, "{}", text.len());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use super::within::{kind_at, open_directory};
 use crate::files::{self, unique_name};
 pub use crate::files::{StorageError, write_atomically};
-pub(crate) use crate::files::{during, ensure_directory};
+pub(crate) use crate::files::{during, ensure_directory, make_directory};
 
 /// Takes a tree out of the way at once, with one rename into `trash` (made
 /// when missing, on the same file system); [`empty_trash`] removes it later.

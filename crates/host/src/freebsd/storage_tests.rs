@@ -77,3 +77,32 @@ fn copies_are_whole_or_not_there() {
     copy_tree(&from, &dir.path().join("second")).expect_err("a socket");
     assert_eq!(std::fs::read_dir(dir.path()).expect("a list").count(), 2);
 }
+
+#[test]
+fn files_of_several_names_are_copied_once() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let dir = tempfile::tempdir().expect("a directory");
+    let from = dir.path().join("from");
+    std::fs::create_dir_all(from.join("rescue")).expect("a directory");
+    std::fs::write(from.join("one"), "many").expect("a file");
+    std::fs::set_permissions(from.join("one"), std::fs::Permissions::from_mode(0o4755))
+        .expect("a mode");
+    for name in ["rescue/two", "rescue/three"] {
+        std::fs::hard_link(from.join("one"), from.join(name)).expect("a name");
+    }
+    // One name of it is elsewhere.
+    std::fs::hard_link(from.join("one"), dir.path().join("outside")).expect("a name");
+    std::fs::write(from.join("other"), "many").expect("a file");
+    let to = dir.path().join("to");
+    copy_tree(&from, &to).expect("copied");
+    let of = |name: &str| {
+        let meta = to.join(name).metadata().expect("a file");
+        (meta.ino(), meta.nlink(), meta.mode() & 0o7777)
+    };
+    assert_eq!([of("rescue/two"), of("rescue/three")], [of("one"); 2]);
+    assert_eq!((of("one").1, of("one").2), (3, 0o4755));
+    assert_ne!(of("other").0, of("one").0);
+    assert_ne!(of("one").0, from.join("one").metadata().expect("a file").ino());
+    assert_eq!(std::fs::read_to_string(to.join("rescue/three")).expect("a file"), "many");
+}

@@ -6,83 +6,36 @@
 //! clone of its image's snapshot `image`, or a copy of its directory. (The built-in
 //! image needs neither, see [`super::image`].)
 //!
+//! An image is whole or not there: it has its snapshot last, or is moved to its place
+//! as a whole. What a daemon that died left half is found by [`Store::halves`] and
+//! [`Store::forget_copies`]. `downloads/ID` is where one is fetched to.
+//!
 //! Removing is renaming into the trash, at once; [`Store::empty_trash`] deletes later.
 
+mod create;
+
+use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use kleene_model::{ContainerId, ImageId, InstanceName};
-use rustix::fs::Mode;
 
-use super::datasets::{self, Dataset, InvalidDataset, Snapshot, Zfs, ZfsError};
-use super::image;
+use super::archive::ArchiveError;
+use super::datasets::{self, Dataset, Zfs, ZfsError};
+pub use super::give::Given;
+pub use super::method::{Method, MethodError};
 use super::run::{ToolError, Tools};
 use super::storage::{self, StorageError, during};
-use super::within::{self, Rights};
+use crate::files::COPYING;
 
 const LAYERS: &str = "layers";
 const ROOTS: &str = "roots";
 const TRASH: &str = "trash";
+const DOWNLOADS: &str = "downloads";
 /// The snapshot of an image that containers are cloned from, as 0.1.1 calls it.
 const IMAGE: &str = "image";
 /// How snapshots of others' datasets begin that images are made of.
 const SOURCE: &str = "kleene-";
-
-/// How an image is made (`method` of the API).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// A copy of a dataset.
-    ZfsCopy(Dataset),
-    /// A clone of a dataset, which has to stay.
-    ZfsClone(Dataset),
-}
-
-/// Why there is no such way to make an image.
-#[derive(Debug, thiserror::Error)]
-pub enum MethodError {
-    /// A way that is not supported.
-    #[error(
-        "unsupported: images by '{method}' in this version: use zfs-copy or zfs-clone, or the image 'host-usr', which is built in"
-    )]
-    Unsupported {
-        /// The way.
-        method: String,
-    },
-    /// No dataset is named.
-    #[error(transparent)]
-    Dataset(#[from] InvalidDataset),
-}
-
-impl Method {
-    /// Reads `method` and `zfs_dataset` of the API. `fetch` and `fetch-auto` are known
-    /// and not supported.
-    ///
-    /// # Errors
-    /// Another method; a dataset that is none.
-    pub fn parse(method: &str, dataset: &str) -> Result<Self, MethodError> {
-        match method {
-            "zfs-copy" => Ok(Self::ZfsCopy(Dataset::parse(dataset)?)),
-            "zfs-clone" => Ok(Self::ZfsClone(Dataset::parse(dataset)?)),
-            other => Err(MethodError::Unsupported { method: other.to_owned() }),
-        }
-    }
-
-    fn dataset(&self) -> &Dataset {
-        match self {
-            Self::ZfsCopy(dataset) | Self::ZfsClone(dataset) => dataset,
-        }
-    }
-}
-
-/// What of the host a new image gets.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Given {
-    /// Its `/etc/resolv.conf` (`dns` of the API).
-    pub resolv_conf: bool,
-    /// Its `/etc/localtime`, where it has one (`localtime` of the API).
-    pub localtime: bool,
-}
 
 /// Why something could not be kept or removed.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +55,12 @@ pub enum StoreError {
         #[source]
         source: ToolError,
     },
+    /// There is such an image already.
+    #[error("the image {image} is there already")]
+    Exists {
+        /// Its id.
+        image: ImageId,
+    },
     /// There is no such image.
     #[error("the image {image} has no files")]
     NoImage {
@@ -116,6 +75,9 @@ pub enum StoreError {
         /// What was cloned of it.
         by: Vec<String>,
     },
+    /// An archive.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// A dataset.
     #[error(transparent)]
     Zfs(#[from] ZfsError),
@@ -133,8 +95,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Looks whether the daemon's root is a dataset of its own, and makes what is
-    /// needed below it.
+    /// Looks whether the daemon's root is a dataset of its own, and makes what is needed
+    /// below it.
     ///
     /// # Errors
     /// When it cannot be told, or what is below it belongs to somebody else.
@@ -160,13 +122,32 @@ impl Store {
                 }
             }
         }
+        storage::ensure_directory(&store.root.join(DOWNLOADS), 0o700)?;
         Ok(store)
+    }
+
+    /// Whether there is anything of a store below a daemon's root.
+    #[must_use]
+    pub fn is_made(root: &Path) -> bool {
+        is_directory(&root.join(LAYERS))
     }
 
     /// The dataset of the daemon's root, where it is one.
     #[must_use]
     pub fn dataset(&self) -> Option<&Dataset> {
         self.dataset.as_ref()
+    }
+
+    /// The name of an image's dataset; empty where it is a directory (`dataset` of the
+    /// API).
+    #[must_use]
+    pub fn dataset_of(&self, id: ImageId) -> String {
+        self.layer(id).map(|layer| layer.to_string()).unwrap_or_default()
+    }
+
+    fn layer(&self, id: ImageId) -> Option<Dataset> {
+        let own = self.dataset.as_ref()?;
+        Some(own.below(LAYERS).below(&id.to_string()))
     }
 
     /// Where an image is.
@@ -178,63 +159,21 @@ impl Store {
     /// Where the root of a container is.
     #[must_use]
     pub fn container_root(&self, id: ContainerId) -> PathBuf {
-        self.root.join(ROOTS).join(id.to_string())
+        Self::container_root_below(&self.root, id)
+    }
+
+    /// The same of a store that need not be opened for it.
+    #[must_use]
+    pub fn container_root_below(root: &Path, id: ContainerId) -> PathBuf {
+        root.join(ROOTS).join(id.to_string())
     }
 
     fn zfs<'a>(&'a self, tools: &'a dyn Tools) -> Zfs<'a> {
         Zfs { tools, instance: &self.instance }
     }
 
-    /// Makes an image of a dataset. Nothing of it stays when this fails, or what does
-    /// is in the trash.
-    ///
-    /// # Errors
-    /// Without ZFS; a dataset that there is not, or in another pool; what a tool says.
-    pub fn create_image(
-        &self,
-        tools: &dyn Tools,
-        id: ImageId,
-        method: &Method,
-        given: Given,
-    ) -> Result<(), StoreError> {
-        let no_zfs = || StoreError::NoZfs { root: self.root.clone() };
-        let own = self.dataset.as_ref().ok_or_else(no_zfs)?;
-        let zfs = self.zfs(tools);
-        let layer = own.below(LAYERS).below(&id.to_string());
-        let source = method.dataset().snapshot(&format!("{SOURCE}{id}"));
-        zfs.take(&source)?;
-        let made = self.fill_image(zfs, id, method, &source, &layer, given);
-        let copied = matches!(method, Method::ZfsCopy(_));
-        if made.is_err() {
-            // What stands in the way of that is said by the next who tries.
-            drop(self.discard(zfs, own, &layer));
-        }
-        // A clone stands on it.
-        if made.is_err() || copied {
-            let dropped = zfs.drop_snapshot(&source);
-            return made.and(dropped.map_err(Into::into));
-        }
-        made
-    }
-
-    fn fill_image(
-        &self,
-        zfs: Zfs<'_>,
-        id: ImageId,
-        method: &Method,
-        source: &Snapshot,
-        layer: &Dataset,
-        given: Given,
-    ) -> Result<(), StoreError> {
-        match method {
-            Method::ZfsCopy(_) => zfs.copy(source, layer)?,
-            Method::ZfsClone(_) => zfs.clone_to(source, layer)?,
-        }
-        give(&self.image_dir(id), given)?;
-        Ok(zfs.take(&layer.snapshot(IMAGE))?)
-    }
-
-    /// Makes the root of a container of an image.
+    /// Makes the root of a container of an image, unless it is there: to be called at
+    /// every start. A clone is there as a whole, and so is a copy, by its name.
     ///
     /// # Errors
     /// An image that there is not; what the kernel or a tool says.
@@ -247,13 +186,19 @@ impl Store {
         match &self.dataset {
             Some(own) => {
                 let zfs = self.zfs(tools);
+                let root = own.below(ROOTS).below(&id.to_string());
+                if zfs.is_ours(&root.to_string())? {
+                    // It may have been cloned, and not mounted.
+                    return Ok(zfs.ensure_mounted(&root)?);
+                }
                 let snapshot = own.below(LAYERS).below(&image.to_string()).snapshot(IMAGE);
                 if !zfs.is_ours(&snapshot.to_string())? {
                     return Err(StoreError::NoImage { image });
                 }
-                Ok(zfs.clone_to(&snapshot, &own.below(ROOTS).below(&id.to_string()))?)
+                Ok(zfs.clone_to(&snapshot, &root)?)
             }
-            None if !self.image_dir(image).is_dir() => Err(StoreError::NoImage { image }),
+            None if is_directory(&self.container_root(id)) => Ok(()),
+            None if !is_directory(&self.image_dir(image)) => Err(StoreError::NoImage { image }),
             None => Ok(storage::copy_tree(&self.image_dir(image), &self.container_root(id))?),
         }
     }
@@ -273,12 +218,13 @@ impl Store {
         }
     }
 
-    /// Takes an image out of the way. The snapshot that it was cloned of goes when the
-    /// trash is emptied.
+    /// Takes an image out of the way, a half made one too. The snapshot that it was
+    /// cloned of goes when the trash is emptied.
     ///
     /// # Errors
     /// While something is cloned of it; what the kernel or a tool says.
     pub fn remove_image(&self, tools: &dyn Tools, id: ImageId) -> Result<(), StoreError> {
+        self.drop_download(&self.download(id))?;
         match &self.dataset {
             Some(own) => {
                 let zfs = self.zfs(tools);
@@ -326,30 +272,73 @@ impl Store {
     /// # Errors
     /// What the kernel or a tool says.
     pub fn containers(&self, tools: &dyn Tools) -> Result<Vec<ContainerId>, StoreError> {
-        let names = self.names(tools, ROOTS)?;
+        let names = match &self.dataset {
+            Some(own) => {
+                let children = self.zfs(tools).children(&own.below(ROOTS))?;
+                children.iter().map(|child| child.last().to_owned()).collect()
+            }
+            None => list(&self.root.join(ROOTS))?,
+        };
         Ok(names.iter().filter_map(|name| ContainerId::parse(name).ok()).collect())
     }
 
-    /// The images that are there, but the built-in one.
+    /// The images that are there as a whole, but the built-in one.
     ///
     /// # Errors
     /// What the kernel or a tool says.
     pub fn images(&self, tools: &dyn Tools) -> Result<Vec<ImageId>, StoreError> {
-        let names = self.names(tools, LAYERS)?;
+        let names = match &self.dataset {
+            Some(own) => {
+                let snapshots = self.zfs(tools).snapshots_below(&own.below(LAYERS))?;
+                let of = |(layer, name): (Dataset, String)| {
+                    (name == IMAGE).then(|| layer.last().to_owned())
+                };
+                snapshots.into_iter().filter_map(of).collect()
+            }
+            None => list(&self.root.join(LAYERS))?,
+        };
         Ok(names.iter().filter_map(|name| ImageId::parse(name).ok()).collect())
     }
 
-    fn names(&self, tools: &dyn Tools, parent: &str) -> Result<Vec<String>, StoreError> {
+    /// The images that are half made: somebody is at it, or a daemon died at it.
+    ///
+    /// # Errors
+    /// What the kernel or a tool says.
+    pub fn halves(&self, tools: &dyn Tools) -> Result<BTreeSet<ImageId>, StoreError> {
+        let mut names = list(&self.root.join(DOWNLOADS))?;
         if let Some(own) = &self.dataset {
-            let children = self.zfs(tools).children(&own.below(parent))?;
-            return Ok(children.iter().map(|child| child.last().to_owned()).collect());
+            let layers = self.zfs(tools).children(&own.below(LAYERS))?;
+            names.extend(layers.iter().map(|layer| layer.last().to_owned()));
         }
-        let dir = self.root.join(parent);
-        let list = || -> io::Result<Vec<String>> {
-            let entries = std::fs::read_dir(&dir)?;
-            entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
-        };
-        Ok(list().map_err(during("list", &dir))?)
+        let mut halves: BTreeSet<ImageId> =
+            names.iter().filter_map(|name| ImageId::parse(name).ok()).collect();
+        // After that, so that one that becomes whole meanwhile is none.
+        for whole in self.images(tools)? {
+            halves.remove(&whole);
+        }
+        Ok(halves)
+    }
+
+    /// Takes away roots of containers whose copying was cut short. There is no copying
+    /// under way.
+    ///
+    /// # Errors
+    /// The first that stays, after all others were tried.
+    pub fn forget_copies(&self) -> Result<(), StoreError> {
+        if self.dataset.is_some() {
+            return Ok(());
+        }
+        let roots = self.root.join(ROOTS);
+        let mut first = Ok(());
+        for name in list(&roots)?.iter().filter(|name| name.starts_with(COPYING)) {
+            first = first.and(self.discard_directory(&roots.join(name)));
+        }
+        Ok(first?)
+    }
+
+    /// Where an image is fetched to.
+    fn download(&self, id: ImageId) -> PathBuf {
+        self.root.join(DOWNLOADS).join(id.to_string())
     }
 
     /// Renames a dataset of ours into the trash.
@@ -361,6 +350,19 @@ impl Store {
     fn discard_directory(&self, path: &Path) -> Result<(), StorageError> {
         storage::remove_tree_later(path, &self.root.join(TRASH))
     }
+}
+
+fn is_directory(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|meta| meta.is_dir())
+}
+
+/// The names in a directory.
+fn list(dir: &Path) -> Result<Vec<String>, StorageError> {
+    let names = || -> io::Result<Vec<String>> {
+        let entries = std::fs::read_dir(dir)?;
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    };
+    names().map_err(during("list", dir))
 }
 
 /// Deletes a dataset of ours, and then the snapshot of ours that it was cloned of, where
@@ -377,36 +379,6 @@ fn delete(zfs: Zfs<'_>, dataset: &Dataset) -> Result<(), ZfsError> {
 /// How a dataset's name in the trash begins: containers sort before images.
 fn word_for_trash(dataset: &Dataset) -> &'static str {
     if dataset.to_string().contains(&format!("/{ROOTS}/")) { "a-root" } else { "b-layer" }
-}
-
-/// Gives an image files of the host. Its content is hostile: no link of it is
-/// followed.
-fn give(root: &Path, given: Given) -> Result<(), StorageError> {
-    if !given.resolv_conf && !given.localtime {
-        return Ok(());
-    }
-    let fail = || during("open etc below", root);
-    let top = std::fs::File::open(root).map_err(fail())?;
-    let etc = match within::open_directory(top.as_fd(), "etc".as_ref()) {
-        Ok(etc) => etc,
-        // An image without the place for them.
-        Err(errno) if errno == rustix::io::Errno::NOENT || within::is_link(errno) => return Ok(()),
-        Err(errno) => return Err(fail()(errno.into())),
-    };
-    let rights = Rights { mode: Mode::from_raw_mode(0o644), owner: None };
-    let put = |name: &str, content: &[u8]| {
-        within::put(etc.as_fd(), name.as_ref(), content, rights)
-            .map_err(during("write", &root.join("etc").join(name)))
-    };
-    if given.resolv_conf {
-        put("resolv.conf", image::resolv_conf()?.as_bytes())?;
-    }
-    if given.localtime
-        && let Some(zone) = image::localtime()?
-    {
-        put("localtime", &zone)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
-use std::os::unix::fs::symlink;
-
 use super::*;
+use crate::freebsd::image;
 use crate::freebsd::testing::Scripted;
 
 fn instance() -> InstanceName {
@@ -21,6 +20,8 @@ fn get(name: &str) -> String {
 
 const OURS: &str = "main\tlocal\n";
 const NONE: &str = "cannot open: dataset does not exist\n";
+const SNAPSHOTS: &str = "zfs list -H -r -d 2 -t snapshot -o name pool/k/layers";
+const LAYERS_BELOW: &str = "zfs list -H -r -d 1 -t filesystem -o name pool/k/layers";
 
 struct Rig {
     _dir: tempfile::TempDir,
@@ -52,9 +53,11 @@ impl Rig {
     }
 }
 
-fn method(method: &str) -> Method {
-    Method::parse(method, "pool/base").expect("a method")
+fn base() -> Dataset {
+    Dataset::parse("pool/base").expect("a dataset")
 }
+
+fn quiet(_: &str) {}
 
 #[test]
 fn what_is_missing_below_a_dataset_is_made_and_what_is_another_s_is_left() {
@@ -88,23 +91,39 @@ fn images_are_cloned_or_copied_of_datasets() {
     let source = "pool/base@kleene-1a0000000001";
     let layer = "pool/k/layers/1a0000000001";
     let tools = Scripted::new()
+        .refuses(&get(layer), NONE)
         .expect(&format!("zfs snapshot -o kleene:owner=main {source}"))
         .expect(&format!("zfs clone -o kleene:owner=main {source} {layer}"))
         .expect(&format!("zfs snapshot -o kleene:owner=main {layer}@image"));
-    store.create_image(&tools, image(), &method("zfs-clone"), given).expect("made");
+    let said = std::cell::RefCell::new(String::new());
+    let say = |line: &str| said.borrow_mut().push_str(line);
+    store.create_image(&tools, image(), &Method::ZfsClone(base()), given, &say).expect("made");
+    assert_eq!(said.take(), "cloning dataset...");
     let written = std::fs::read_to_string(store.image_dir(image()).join("etc/resolv.conf"));
     assert_eq!(written.expect("a file"), image::resolv_conf().expect("the host's"));
 
     let tools = Scripted::new()
+        .refuses(&get(layer), NONE)
         .expect(&format!("zfs snapshot -o kleene:owner=main {source}"))
         .says(&format!("zfs send {source}"), "a stream")
         .expect(&format!("zfs receive -u -o kleene:owner=main {layer}"))
         .expect(&format!("zfs mount {layer}"))
-        .expect(&format!("zfs snapshot -o kleene:owner=main {layer}@image"))
         .says(&get(source), OURS)
-        .expect(&format!("zfs destroy {source}"));
-    store.create_image(&tools, image(), &method("zfs-copy"), Given::default()).expect("made");
-    assert_eq!(tools.inputs()[2], "a stream");
+        .expect(&format!("zfs destroy {source}"))
+        .expect(&format!("zfs snapshot -o kleene:owner=main {layer}@image"));
+    store
+        .create_image(&tools, image(), &Method::ZfsCopy(base()), Given::default(), &say)
+        .expect("made");
+    assert_eq!(said.take(), "copying dataset into the new image, this can take a while...");
+    assert_eq!(tools.inputs()[3], "a stream");
+    // One that is there already is left as it is.
+    let tools = Scripted::new().says(&get(layer), OURS);
+    let err = store
+        .create_image(&tools, image(), &Method::ZfsCopy(base()), given, &quiet)
+        .expect_err("there")
+        .to_string();
+    assert_eq!(err, "the image 1a0000000001 is there already");
+    assert_eq!(store.dataset_of(image()), layer);
 }
 
 #[test]
@@ -115,16 +134,19 @@ fn an_image_that_could_not_be_made_leaves_nothing() {
     let layer = "pool/k/layers/1a0000000001";
     let words = format!("cannot create '{layer}': source and target pools differ\n");
     let tools = Scripted::new()
+        .refuses(&get(layer), NONE)
         .expect(&format!("zfs snapshot -o kleene:owner=main {source}"))
         .refuses(&format!("zfs clone -o kleene:owner=main {source} {layer}"), &words)
         .refuses(&get(layer), NONE)
         .says(&get(source), OURS)
         .expect(&format!("zfs destroy {source}"));
-    let err = store.create_image(&tools, image(), &method("zfs-clone"), Given::default());
+    let err =
+        store.create_image(&tools, image(), &Method::ZfsClone(base()), Given::default(), &quiet);
     assert_eq!(err.expect_err("refused").to_string(), format!("cannot clone {source}"));
     // It was there, but its files are not: into the trash.
     let given = Given { resolv_conf: true, localtime: false };
     let tools = Scripted::new()
+        .refuses(&get(layer), NONE)
         .expect(&format!("zfs snapshot -o kleene:owner=main {source}"))
         .expect(&format!("zfs clone -o kleene:owner=main {source} {layer}"))
         .says(&get(layer), OURS)
@@ -134,7 +156,7 @@ fn an_image_that_could_not_be_made_leaves_nothing() {
             &format!("zfs destroy {source}"),
             "cannot destroy: snapshot has dependent clones\n",
         );
-    let err = store.create_image(&tools, image(), &method("zfs-clone"), given);
+    let err = store.create_image(&tools, image(), &Method::ZfsClone(base()), given, &quiet);
     let text = err.expect_err("no root").to_string();
     assert!(text.starts_with("cannot open etc below"), "{text}");
 }
@@ -146,13 +168,29 @@ fn containers_are_cloned_and_go_through_the_trash() {
     let snapshot = "pool/k/layers/1a0000000001@image";
     let root = "pool/k/roots/c00000000001";
     let tools = Scripted::new()
+        .refuses(&get(root), NONE)
         .says(&get(snapshot), OURS)
         .expect(&format!("zfs clone -o kleene:owner=main {snapshot} {root}"));
     store.create_container(&tools, image(), container()).expect("made");
     assert_eq!(store.container_root(container()), rig.root.join("roots/c00000000001"));
-    let tools = Scripted::new().refuses(&get(snapshot), NONE);
+    let tools = Scripted::new().refuses(&get(root), NONE).refuses(&get(snapshot), NONE);
     let err = store.create_container(&tools, image(), container()).expect_err("no image");
     assert_eq!(err.to_string(), "the image 1a0000000001 has no files");
+
+    // What is there stays as it is; what was not mounted is.
+    let mounted = format!("zfs get -H -o value mounted {root}");
+    let tools = Scripted::new().says(&get(root), OURS).says(&mounted, "yes\n");
+    store.create_container(&tools, image(), container()).expect("there");
+    let tools = Scripted::new()
+        .says(&get(root), OURS)
+        .says(&mounted, "no\n")
+        .expect(&format!("zfs mount {root}"));
+    store.create_container(&tools, image(), container()).expect("mounted");
+    let tools = Scripted::new().says(&get(root), OURS).says(&mounted, "-\n");
+    assert!(store.create_container(&tools, image(), container()).is_err());
+    let tools = Scripted::new().says(&get(root), "other\tlocal\n");
+    let err = store.create_container(&tools, image(), container()).expect_err("another's");
+    assert!(err.to_string().contains("is not changed"), "{err}");
 
     // An image in use stays; one whose containers are in the trash goes.
     let clones = format!("zfs get -H -o value clones {snapshot}");
@@ -216,10 +254,72 @@ fn what_is_there_is_listed_by_id() {
             "zfs list -H -r -d 1 -t filesystem -o name pool/k/roots",
             "pool/k/roots\npool/k/roots/c00000000001\npool/k/roots/other\n",
         )
-        .says("zfs list -H -r -d 1 -t filesystem -o name pool/k/layers", "pool/k/layers\n");
+        .says(
+            SNAPSHOTS,
+            "pool/k/layers/1a0000000001@image\npool/k/layers/1a0000000002@other\n\
+             pool/k/layers/x@image\npool/k/layers@image\n",
+        );
     let store = rig.datasets();
     assert_eq!(store.containers(&tools).expect("listed"), [container()]);
-    assert_eq!(store.images(&tools).expect("listed"), []);
+    assert_eq!(store.images(&tools).expect("listed"), [image()]);
+}
+
+#[test]
+fn what_a_daemon_that_died_left_half_is_found_and_goes() {
+    let second = ImageId::parse("1a0000000002").expect("an id");
+    let third = ImageId::parse("1a0000000003").expect("an id");
+    let rig = Rig::new();
+    let store = rig.datasets();
+    for left in ["1a0000000001", "1a0000000003", "x"] {
+        let dir = rig.root.join("downloads").join(left);
+        std::fs::create_dir_all(&dir).expect("a directory");
+        std::fs::write(dir.join("archive"), "").expect("a file");
+    }
+    let tools = Scripted::new()
+        .says(
+            LAYERS_BELOW,
+            "pool/k/layers\npool/k/layers/1a0000000001\npool/k/layers/1a0000000002\n\
+             pool/k/layers/x\n",
+        )
+        .says(SNAPSHOTS, "pool/k/layers/1a0000000001@image\npool/k/layers/1a0000000002@x\n")
+        .answer("zfs get -H -o value clones pool/k/layers/1a0000000002@image", 1, "", NONE)
+        .says(&get("pool/k/layers/1a0000000002"), OURS)
+        .expect("zfs rename -u pool/k/layers/1a0000000002 pool/k/trash/b-layer-1a0000000002")
+        .answer("zfs get -H -o value clones pool/k/layers/1a0000000003@image", 1, "", NONE)
+        .answer(&get("pool/k/layers/1a0000000003"), 1, "", NONE);
+    // Its download is over, it is only not removed yet.
+    assert_eq!(store.halves(&tools).expect("found"), [second, third].into());
+    store.remove_image(&tools, second).expect("removed");
+    store.remove_image(&tools, third).expect("removed");
+    let left = |dir: &str| {
+        let names = list(&rig.root.join(dir)).expect("a list");
+        names.into_iter().collect::<BTreeSet<_>>()
+    };
+    assert_eq!(left("downloads"), ["1a0000000001", "x"].map(str::to_owned).into());
+}
+
+#[test]
+fn what_a_daemon_that_died_left_half_as_directories_goes() {
+    let rig = Rig::new();
+    assert!(!Store::is_made(&rig.root));
+    let store = rig.directories();
+    assert!(Store::is_made(&rig.root));
+    let second = ImageId::parse("1a0000000002").expect("an id");
+    for half in ["downloads/1a0000000002/root/bin", "roots/.copy-1-2/tree"] {
+        std::fs::create_dir_all(rig.root.join(half)).expect("a directory");
+    }
+    for whole in ["roots/c00000000001", "roots/other", "layers/1a0000000001"] {
+        std::fs::create_dir_all(rig.root.join(whole)).expect("a directory");
+    }
+    let none = Scripted::new();
+    assert_eq!(store.halves(&none).expect("found"), [second].into());
+    store.remove_image(&none, second).expect("removed");
+    store.forget_copies().expect("removed");
+    assert_eq!(store.halves(&none).expect("found"), [].into());
+    assert_eq!(store.containers(&none).expect("listed"), [container()]);
+    assert_eq!(store.images(&none).expect("listed"), [image()]);
+    assert_eq!(std::fs::read_dir(rig.root.join("roots")).expect("a directory").count(), 2);
+    assert_eq!(store.empty_trash(&none).expect("emptied"), 2);
 }
 
 #[test]
@@ -227,13 +327,19 @@ fn without_zfs_all_of_it_is_directories() {
     let rig = Rig::new();
     let store = rig.directories();
     let none = Scripted::new();
-    let err = store.create_image(&none, image(), &method("zfs-clone"), Given::default());
+    let err =
+        store.create_image(&none, image(), &Method::ZfsClone(base()), Given::default(), &quiet);
     assert!(matches!(err, Err(StoreError::NoZfs { .. })), "{err:?}");
     let err = store.create_container(&none, image(), container()).expect_err("no image");
     assert_eq!(err.to_string(), "the image 1a0000000001 has no files");
     std::fs::create_dir_all(store.image_dir(image()).join("bin")).expect("a directory");
+    assert_eq!(store.dataset_of(image()), "");
     store.create_container(&none, image(), container()).expect("copied");
     assert!(store.container_root(container()).join("bin").is_dir());
+    // What it wrote since stays, and the image may be gone.
+    std::fs::write(store.container_root(container()).join("written"), "").expect("a file");
+    store.create_container(&none, image(), container()).expect("there");
+    assert!(store.container_root(container()).join("written").exists());
     assert_eq!(store.containers(&none).expect("listed"), [container()]);
     assert_eq!(store.images(&none).expect("listed"), [image()]);
     store.remove_container(&none, container()).expect("removed");
@@ -241,37 +347,4 @@ fn without_zfs_all_of_it_is_directories() {
     store.remove_image(&none, image()).expect("removed");
     assert_eq!(store.containers(&none).expect("listed"), []);
     assert_eq!(store.empty_trash(&none).expect("emptied"), 2);
-}
-
-#[test]
-fn files_of_the_host_replace_links_of_an_image() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let outside = dir.path().join("outside");
-    std::fs::write(&outside, "mine").expect("a file");
-    let root = dir.path().join("root");
-    std::fs::create_dir_all(root.join("etc")).expect("a directory");
-    symlink(&outside, root.join("etc/resolv.conf")).expect("a link");
-    let given = Given { resolv_conf: true, localtime: true };
-    give(&root, given).expect("given");
-    assert!(root.join("etc/resolv.conf").symlink_metadata().expect("a file").is_file());
-    assert_eq!(std::fs::read_to_string(&outside).expect("a file"), "mine");
-    // A link in the place of etc itself: left alone.
-    let other = dir.path().join("other");
-    std::fs::create_dir(&other).expect("a directory");
-    symlink(dir.path(), other.join("etc")).expect("a link");
-    give(&other, given).expect("left alone");
-    assert!(!dir.path().join("resolv.conf").exists());
-}
-
-#[test]
-fn ways_to_make_an_image_are_known_by_name() {
-    assert_eq!(method("zfs-copy").dataset().to_string(), "pool/base");
-    for name in ["fetch", "fetch-auto", "other"] {
-        let err = Method::parse(name, "").expect_err(name).to_string();
-        assert!(err.starts_with(&format!("unsupported: images by '{name}'")), "{err}");
-    }
-    for bad in ["", "/pool/base", "pool@x"] {
-        let err = Method::parse("zfs-clone", bad).expect_err(bad).to_string();
-        assert_eq!(err, "invalid dataset");
-    }
 }

@@ -4,7 +4,7 @@
 //! A test holds each form to the recordings of a real FreeBSD, and each call to a form:
 //! what nobody has seen a real system answer is listed in `tests/freebsd/unrecorded.txt`.
 
-use super::{datasets, devfs, image, jail, mounts};
+use super::{archive, datasets, devfs, image, jail, mounts};
 use crate::freebsd::run::Call;
 
 /// Interfaces, addresses, routes and who uses them (`net`).
@@ -102,7 +102,7 @@ const ROOT: &[&str] = &[
 
 /// All forms.
 pub fn all() -> impl Iterator<Item = &'static str> {
-    let lists: [&[&str]; 9] = [
+    let lists: [&[&str]; 10] = [
         NET,
         PF,
         JAILS,
@@ -112,6 +112,7 @@ pub fn all() -> impl Iterator<Item = &'static str> {
         mounts::VECTORS,
         image::VECTORS,
         datasets::VECTORS,
+        archive::VECTORS,
     ];
     lists.into_iter().flatten().copied()
 }

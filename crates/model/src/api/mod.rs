@@ -273,6 +273,48 @@ pub struct ForeignChain {
     pub line: String,
 }
 
+/// How an image is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImageMethod {
+    /// The archive of a base system, from a URL.
+    Fetch,
+    /// The archive of the host's own release.
+    FetchAuto,
+    /// A copy of a dataset.
+    ZfsCopy,
+    /// A clone of a dataset.
+    ZfsClone,
+}
+
+/// The first frame of `/images/create`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageCreateConfig {
+    /// How.
+    pub method: ImageMethod,
+    /// `name[:tag]`; empty: none.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub tag: String,
+    /// Whether it gets the host's `/etc/resolv.conf`.
+    #[serde(default = "yes", deserialize_with = "lenient::boolean")]
+    pub dns: bool,
+    /// Whether it gets the host's `/etc/localtime`.
+    #[serde(default = "yes", deserialize_with = "lenient::boolean")]
+    pub localtime: bool,
+    /// Whether the base system's updates are put into it.
+    #[serde(default, deserialize_with = "lenient::boolean")]
+    pub update: bool,
+    /// The dataset of `zfs-copy` and `zfs-clone`.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub zfs_dataset: String,
+    /// The archive of `fetch`, as fetch(1) knows it.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub url: String,
+    /// Whether one of `fetch-auto` is named after the host's release.
+    #[serde(default, deserialize_with = "lenient::boolean")]
+    pub autotag: bool,
+}
+
 /// An image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {

@@ -5,6 +5,7 @@
 //! devfs rules and ZFS datasets. Output, error text and status are those of FreeBSD
 //! 13.2, as far as they are recorded: `tests/freebsd` replays the recordings against
 //! it. ZFS and cards are from manuals, not recorded; where a file says so, other things too.
+//! `fetch` and `tar` work on real files.
 //!
 //! A command or option that it does not know is an error ([`ToolError::Start`],
 //! "the simulated FreeBSD does not know: …"), never a success.

@@ -83,6 +83,7 @@ pub(crate) fn run(session: &mut Session<'_>, tool: Tool, args: &[String]) -> Don
     let done = match tool {
         Tool::Arp => tools::neighbours::arp(session, &args),
         Tool::Devfs => tools::devfs::devfs(session, &args),
+        Tool::Fetch => tools::archives::fetch(session, &args),
         Tool::Ifconfig => tools::ifconfig::ifconfig(session, &args),
         Tool::Jail => tools::jail::jail(session, &args),
         Tool::Jexec => tools::jexec::jexec(session, &args),
@@ -99,6 +100,7 @@ pub(crate) fn run(session: &mut Session<'_>, tool: Tool, args: &[String]) -> Don
         Tool::Route => tools::route::route(session, &args),
         Tool::Sockstat => tools::sockstat::sockstat(session, &args),
         Tool::Sysctl => tools::sysctl::sysctl(session, &args),
+        Tool::Tar => tools::archives::tar(session, &args),
         Tool::Umount => tools::mount::umount(session, &args),
         Tool::Zfs => tools::zfs::zfs(session, &args),
     };

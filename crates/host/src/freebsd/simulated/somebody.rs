@@ -76,6 +76,17 @@ impl Simulated {
         self.with(|state| state.files.insert(path.to_owned(), text.to_owned()));
     }
 
+    /// Has a server give an archive at an address: `a/b/` is a directory of it, `a -> b`
+    /// a link, anything else a file.
+    pub fn serve_archive(&self, url: &str, things: &[&str]) {
+        self.serve(url, &format!("{}{}", super::tools::archives::ARCHIVE, things.join("\n")));
+    }
+
+    /// Has a server give a text at an address.
+    pub fn serve(&self, url: &str, text: &str) {
+        self.with(|state| state.urls.insert(url.to_owned(), text.to_owned()));
+    }
+
     /// A file, if it was written.
     #[must_use]
     pub fn read_file(&self, path: &str) -> Option<String> {

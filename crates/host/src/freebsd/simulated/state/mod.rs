@@ -103,6 +103,8 @@ pub struct State {
     pub(crate) sockets: Vec<Socket>,
     pub(crate) neighbours: Vec<Neighbour>,
     pub(crate) files: BTreeMap<String, String>,
+    /// What servers give, by its address.
+    pub(crate) urls: BTreeMap<String, String>,
     pub(crate) directories: BTreeSet<String>,
     pub(crate) sysctls: BTreeMap<String, String>,
     pub(crate) boot_id: [u8; 16],
@@ -130,6 +132,7 @@ impl State {
             sockets: Vec::new(),
             neighbours: Vec::new(),
             files: BTreeMap::from([("/etc/passwd".to_owned(), String::new())]),
+            urls: BTreeMap::new(),
             directories: ["/", "/jr", "/tmp", "/etc", "/dev"].map(str::to_owned).into(),
             sysctls: BTreeMap::new(),
             boot_id: [0; 16],

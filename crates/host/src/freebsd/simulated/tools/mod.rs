@@ -1,5 +1,6 @@
 //! The tools, one file each; what is long has its output in another.
 
+pub(crate) mod archives;
 pub(crate) mod devfs;
 pub(crate) mod ifconfig;
 mod ifconfig_bridge;

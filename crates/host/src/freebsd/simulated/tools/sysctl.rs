@@ -38,6 +38,8 @@ const VARIABLES: &[(&str, &str, Change)] = &[
     ("kern.features.vimage", "1", Change::Never),
     ("kern.racct.enable", "1", Change::Tunable),
     ("kern.racct.pcpu_threshold", "1", Change::Never),
+    // Of the recordings' host, by what its kernel was built for.
+    ("hw.machine", "amd64", Change::Never),
     ("net.inet.ip.forwarding", "0", Change::Stack),
     ("net.inet.tcp.msl", "30000", Change::Host),
     ("net.inet.tcp.nolocaltimewait", "0", Change::Host),

@@ -2,10 +2,12 @@
 //! known to say.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::zfs_properties::{at_path, mountpoint, property};
 use crate::freebsd::simulated::session::{Done, Session, unknown};
 use crate::freebsd::simulated::state::{Dataset, Snapshot, State};
+use crate::freebsd::storage::copy_tree;
 
 impl State {
     /// Imports a pool: its root dataset is mounted at `/NAME`.
@@ -263,8 +265,20 @@ fn clone(s: &mut Session<'_>, args: &[&str]) -> Done {
         return missing(s, origin);
     }
     let mounted = mounts(&properties);
+    let of = origin.split('@').next().unwrap_or_default();
+    let from = mountpoint(s.state, of);
     let origin = Some((*origin).to_owned());
-    make(s, name, Dataset { origin, properties, mounted }, parents)
+    make(s, name, Dataset { origin, properties, mounted }, parents)?;
+    // Files are there outside this simulation, where a tool has made some.
+    let (from, to) = (Path::new(&from), mountpoint(s.state, name));
+    if mounted && from.is_dir() {
+        let copied = Path::new(&to).parent().map(std::fs::create_dir_all).transpose();
+        let copied = copied
+            .map_err(|err| err.to_string())
+            .and_then(|_| copy_tree(from, Path::new(&to)).map_err(|err| err.to_string()));
+        copied.or_else(|why| unknown(format!("files of a clone: {why}")))?;
+    }
+    Ok(())
 }
 
 fn destroy(s: &mut Session<'_>, args: &[&str]) -> Done {
