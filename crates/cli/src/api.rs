@@ -123,8 +123,17 @@ impl Client {
         Ok(Listed { items: parse(&text)?, text })
     }
 
-    pub(crate) async fn prune(&self, noun: &str) -> Result<Vec<String>, ApiError> {
-        parse(&self.post_for(format!("/{noun}/prune"), ANSWER_LIMIT).await?)
+    pub(crate) async fn prune(&self, path: String) -> Result<Vec<String>, ApiError> {
+        parse(&self.post_for(path, ANSWER_LIMIT).await?)
+    }
+
+    pub(crate) async fn image_remove(&self, image: &str) -> Result<String, ApiError> {
+        id(&self.delete(format!("/images/{}", segment(image))).await?)
+    }
+
+    pub(crate) async fn image_tag(&self, image: &str, nametag: &str) -> Result<String, ApiError> {
+        let path = format!("/images/{}/tag?nametag={}", segment(image), segment(nametag));
+        id(&self.post_for(path, ANSWER_LIMIT).await?)
     }
 
     pub(crate) async fn exec_create(&self, config: &ExecConfig) -> Result<String, ApiError> {

@@ -7,33 +7,20 @@ use std::time::Duration;
 
 use kleene_model::api::ExecStartConfig;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, interval_at, timeout};
+use tokio::time::timeout;
 
-use crate::client::{ANSWER_LIMIT, ApiError, Client};
+use crate::client::Client;
 use crate::failure::Failure;
-use crate::interrupts::{Interrupt, Interrupts};
-use crate::socket::{Close, Frame, Receiver, Sender, open};
+use crate::interrupts::Interrupts;
+use crate::session::{self, Ending, Session, pump_output};
+use crate::socket::{Frame, Receiver, Sender};
 use crate::stdio::{Input, Output};
 use crate::terminal::{self, RawMode};
 
 /// How long an interrupted command may take to end.
 const END_LIMIT: Duration = Duration::from_secs(5);
-/// Time between two pings.
-const PING_EVERY: Duration = Duration::from_secs(20);
 /// Largest piece of input in one frame.
 const PIECE: usize = 32 << 10;
-
-/// How it ended.
-pub(crate) enum Ending {
-    /// The daemon said so.
-    Closed(Close),
-    /// The connection broke.
-    Lost,
-    /// A signal ended it.
-    Interrupted(Interrupt),
-    /// stdout cannot be written to.
-    Output(io::Error),
-}
 
 /// An execution to be started.
 pub(crate) struct Attachment<'a> {
@@ -52,18 +39,9 @@ pub(crate) struct Outcome {
 impl Attachment<'_> {
     /// Starts it, and stays with it until its end.
     pub(crate) async fn carry_out(&self, interrupts: &mut Interrupts) -> Result<Outcome, Failure> {
-        let config = serde_json::to_string(&self.config)
-            .map_err(|err| ApiError::Unexpected(Box::new(err)))?;
-        let (mut sender, mut receiver) = open(self.client, "/exec/start").await?;
-        sender.configure(config).await?;
-        let mut refusals = Vec::new();
-        let begun = tokio::select! {
-            biased;
-            begun = timeout(ANSWER_LIMIT, begin(&mut receiver, &mut refusals)) => {
-                begun.map_err(|_| ApiError::TimedOut)?
-            }
-            interrupt = interrupts.next() => Some(Ending::Interrupted(interrupt)),
-        };
+        let mut session = Session::open(self.client, "/exec/start", &self.config).await?;
+        let begun = session.begin(interrupts).await?;
+        let Session { mut sender, mut receiver, refusals } = session;
         let ending = match begun {
             Some(ending) => ending,
             None => self.attend(&mut sender, &mut receiver, interrupts).await?,
@@ -93,8 +71,9 @@ impl Attachment<'_> {
         } else {
             None
         };
+        let mut stdout = Output::stdout();
         let ending = tokio::select! {
-            ending = pump_output(receiver) => ending,
+            ending = pump_output(receiver, async |piece| stdout.write_all(&piece).await) => ending,
             interrupt = interrupts.next() => Ending::Interrupted(interrupt),
             never = pump_input(sender, self.input()) => match never {},
             err = self.follow_window() => return Err(system("follow the window's size")(err)),
@@ -138,35 +117,6 @@ impl Attachment<'_> {
     }
 }
 
-/// Waits until output may follow, or for the end.
-async fn begin(receiver: &mut Receiver, refusals: &mut Vec<String>) -> Option<Ending> {
-    loop {
-        match receiver.next().await {
-            Frame::Starting => return None,
-            Frame::Output(text) => refusals.push(String::from_utf8_lossy(&text).into_owned()),
-            Frame::Close(close) => return Some(Ending::Closed(close)),
-            Frame::Lost => return Some(Ending::Lost),
-        }
-    }
-}
-
-/// Writes output to stdout until the end.
-async fn pump_output(receiver: &mut Receiver) -> Ending {
-    let mut stdout = Output::stdout();
-    loop {
-        match receiver.next().await {
-            Frame::Output(bytes) => {
-                if let Err(err) = stdout.write_all(&bytes).await {
-                    return Ending::Output(err);
-                }
-            }
-            Frame::Close(close) => return Ending::Closed(close),
-            Frame::Lost => return Ending::Lost,
-            Frame::Starting => {}
-        }
-    }
-}
-
 /// Where a command's input comes from.
 enum Source {
     /// What klee itself reads.
@@ -181,7 +131,7 @@ enum Source {
 /// says why.
 async fn pump_input(sender: &mut Sender, mut input: Source) -> Infallible {
     let mut buffer = vec![0; PIECE];
-    let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+    let mut pings = session::pings();
     loop {
         let stands = tokio::select! {
             count = read(&mut input, &mut buffer) => {

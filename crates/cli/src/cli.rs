@@ -8,7 +8,7 @@ use crate::container::{
     ContainerCommand, CreateArgs, ExecArgs, InspectContainerArgs, LogsArgs, LsArgs, PortArgs,
     PublishArgs, RestartArgs, RmArgs, RunArgs, StartArgs, StopArgs,
 };
-use crate::image::{ImageCommand, InspectImageArgs, LsImagesArgs};
+use crate::image::{ImageCommand, InspectImageArgs, LsImagesArgs, RmImagesArgs};
 use crate::network::{InspectNetworkArgs, LsNetworksArgs, NetworkCommand, RmNetworksArgs};
 
 /// The client of Kleene, a container engine
@@ -93,6 +93,8 @@ pub(crate) enum Shortcut {
     Isn(InspectNetworkArgs),
     /// Remove containers (container rm)
     Rmc(RmArgs),
+    /// Remove images (image rm)
+    Rmi(RmImagesArgs),
     /// Remove networks (network rm)
     Rmn(RmNetworksArgs),
 }
@@ -119,6 +121,7 @@ impl From<Shortcut> for Noun {
             Shortcut::Rmc(args) => container(ContainerCommand::Rm(args)),
             Shortcut::Lsi(args) => image(ImageCommand::Ls(args)),
             Shortcut::Isi(args) => image(ImageCommand::Inspect(args)),
+            Shortcut::Rmi(args) => image(ImageCommand::Rm(args)),
             Shortcut::Lsn(args) => network(NetworkCommand::Ls(args)),
             Shortcut::Isn(args) => network(NetworkCommand::Inspect(args)),
             Shortcut::Rmn(args) => network(NetworkCommand::Rm(args)),
@@ -186,6 +189,7 @@ mod tests {
           isi          Inspect an image (image inspect)
           isn          Inspect a network (network inspect)
           rmc          Remove containers (container rm)
+          rmi          Remove images (image rm)
           rmn          Remove networks (network rm)
           help         Print this message or the help of the given subcommand(s)
 

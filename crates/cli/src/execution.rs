@@ -2,10 +2,11 @@
 
 use kleene_model::api::{ExecConfig, ExecStartConfig};
 
-use crate::attach::{Attachment, Ending, Outcome};
+use crate::attach::{Attachment, Outcome};
 use crate::client::{ApiError, Client};
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
+use crate::session::Ending;
 use crate::socket::Close;
 use crate::terminal;
 use crate::ui::Ui;

@@ -73,6 +73,24 @@ pub(crate) enum Failure {
     /// Several containers, attached.
     #[error("only one container can be started when attaching to container I/O.")]
     OneAtATime,
+    /// A method of making images that needs its SOURCE.
+    #[error("The SOURCE argument is needed when creating images using the '{method}' method.")]
+    SourceMissing {
+        /// As it was typed.
+        method: String,
+    },
+    /// Words that nobody needs.
+    #[error("too many arguments: {extra}")]
+    TooManyArguments {
+        /// Those, as they were typed.
+        extra: String,
+    },
+    /// The image was not made.
+    #[error("{text}")]
+    ImageNotCreated {
+        /// What the daemon said.
+        text: String,
+    },
     /// Something this version does not do.
     #[error("unsupported: {what}")]
     Unsupported {

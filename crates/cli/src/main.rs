@@ -27,6 +27,7 @@ mod names;
 mod network;
 mod output;
 mod ports;
+mod session;
 mod socket;
 mod stdio;
 mod table;

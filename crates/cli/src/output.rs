@@ -145,12 +145,12 @@ pub(crate) struct PruneArgs {
     pub(crate) force: bool,
 }
 
-/// Asks, prunes, prints the ids.
+/// Asks, prunes by a `POST` to `path`, prints the ids.
 pub(crate) async fn prune(
     ui: &mut Ui,
     client: &Client,
     args: &PruneArgs,
-    noun: &str,
+    path: String,
     warning: &str,
 ) -> Result<u8, Failure> {
     if !args.force {
@@ -166,7 +166,7 @@ pub(crate) async fn prune(
             return Err(Failure::Aborted);
         }
     }
-    for id in client.prune(noun).await? {
+    for id in client.prune(path).await? {
         ui.data(&id)?;
     }
     Ok(0)

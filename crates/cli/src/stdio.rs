@@ -1,4 +1,4 @@
-//! stdin and stdout without a thread and without touching their flags.
+//! stdin, stdout and stderr without a thread and without touching their flags.
 //!
 //! `O_NONBLOCK` belongs to the open file, which the shell and others share, and
 //! a thread blocked in `read` would eat input that is not ours. So: wait until
@@ -75,13 +75,18 @@ impl Input {
     }
 }
 
-/// The process's stdout.
+/// The process's stdout or stderr.
 pub(crate) struct Output(Source);
 
 impl Output {
-    /// Takes it.
+    /// Takes stdout.
     pub(crate) fn stdout() -> Self {
         Self(Source::new(rustix::stdio::stdout(), Interest::WRITABLE))
+    }
+
+    /// Takes stderr.
+    pub(crate) fn stderr() -> Self {
+        Self(Source::new(rustix::stdio::stderr(), Interest::WRITABLE))
     }
 
     /// Writes all of `bytes`.

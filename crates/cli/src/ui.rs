@@ -1,13 +1,15 @@
 //! What klee prints, and where.
 //!
 //! stdout carries data: ids, tables, JSON, a command's output. Kleene's own
-//! lines around an attached command go to stdout too when it is a terminal, as
-//! users of 0.1.1 know it, and else to stderr, so that a pipe gets the
-//! command's output and nothing else. Errors and hints go to stderr.
+//! lines around an attached command, and how far an image is, go to stdout too
+//! when it is a terminal, as users of 0.1.1 know it, and else to stderr, so that
+//! a pipe gets the command's output, or the id, and nothing else. Errors and
+//! hints go to stderr.
 
 use std::io::{self, IsTerminal, Write};
 
 use crate::failure::Failure;
+use crate::stdio::Output;
 
 /// The way to stdout and stderr.
 pub(crate) struct Ui {
@@ -34,13 +36,18 @@ impl Ui {
         write_line(&mut self.out, line).map_err(Failure::Stdout)
     }
 
-    /// One line of Kleene's own around an attached command.
+    /// One line of Kleene's own around what was asked for.
     pub(crate) fn talk(&mut self, line: &str) -> Result<(), Failure> {
         if self.talk_to_stdout {
             return self.data(line);
         }
         self.note(line);
         Ok(())
+    }
+
+    /// Where [`Self::talk`] goes, for what comes in pieces.
+    pub(crate) fn talk_output(&self) -> Output {
+        if self.talk_to_stdout { Output::stdout() } else { Output::stderr() }
     }
 
     /// A question, without an end of line, and the cursor behind it.

@@ -88,7 +88,7 @@ pub(crate) async fn dispatch(
         ContainerCommand::Rm(args) => manage::rm(ui, client, args).await,
         ContainerCommand::Prune(args) => {
             let warning = "WARNING! This will remove all stopped containers.";
-            output::prune(ui, client, &args, "containers", warning).await
+            output::prune(ui, client, &args, "/containers/prune".to_owned(), warning).await
         }
         ContainerCommand::Logs(args) => show::logs(client, args).await,
         ContainerCommand::Port(args) => port::port(ui, client, args).await,

@@ -170,7 +170,7 @@ pub(crate) async fn dispatch(
         }
         NetworkCommand::Prune(args) => {
             let warning = "WARNING! This will remove all unused networks.";
-            output::prune(ui, client, &args, "networks", warning).await
+            output::prune(ui, client, &args, "/networks/prune".to_owned(), warning).await
         }
     }
 }

@@ -105,11 +105,18 @@ fn each_argument_gets_what_it_names() {
     }
     assert_eq!(names(&fake, &["klee", "stop", ""]), ["site"]);
     assert_eq!(names(&fake, &["klee", "network", "connect", "web", ""]), ["site"]);
-    for words in
-        [&["klee", "run", "-l", "vnet", ""][..], &["klee", "create", ""], &["klee", "isi", ""]]
-    {
+    for words in [
+        &["klee", "run", "-l", "vnet", ""][..],
+        &["klee", "create", ""],
+        &["klee", "isi", ""],
+        &["klee", "image", "rm", "base:v2", ""],
+        &["klee", "rmi", ""],
+        &["klee", "image", "tag", ""],
+    ] {
         assert_eq!(names(&fake, words), ["host-usr", "base:v2"], "{words:?}");
     }
+    let methods = ["fetch", "fetch-auto", "zfs-copy", "zfs-clone"];
+    assert_eq!(names(&fake, &["klee", "image", "create", "-t", "x", ""]), methods);
     // Behind the image is the command's own.
     assert!(names(&fake, &["klee", "run", "host-usr", ""]).is_empty());
     assert!(names(&fake, &["klee", "exec", "site", "sh", ""]).is_empty());

@@ -18,6 +18,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tokio_tungstenite::WebSocketStream;
@@ -49,6 +50,10 @@ pub(crate) enum Act {
     AwaitClose,
     /// Closes with a code and a message.
     Close(u16, &'static str),
+    /// Closes with a code and a whole reason.
+    CloseAs(u16, &'static str),
+    /// Writes bytes that are no frame.
+    Spoil(&'static [u8]),
     /// Goes away.
     Vanish,
 }
@@ -106,7 +111,8 @@ impl Fake {
         fake
     }
 
-    /// Answers a request so; the last of several answers stays.
+    /// Answers a request so, one for a websocket too; the last of several
+    /// answers stays.
     pub(crate) fn answer(&self, what: &str, status: u16, body: &str) {
         let mut answers = self.state.answers.lock().expect("not poisoned");
         answers.entry(what.to_owned()).or_default().push((status, body.to_owned()));
@@ -147,11 +153,12 @@ impl Fake {
 
     /// Waits until a request of that kind has come.
     pub(crate) fn until_asked(&self, what: &str) {
-        let until = Instant::now() + Duration::from_secs(10);
-        while !self.asked().iter().any(|asked| asked == what) {
-            assert!(Instant::now() < until, "{what} was not asked within 10 s");
-            std::thread::yield_now();
-        }
+        until(what, || self.asked().iter().any(|asked| asked == what));
+    }
+
+    /// Waits for the close frame of a client that does not wait for an answer.
+    pub(crate) fn until_closed(&self) {
+        until("a close frame", || !self.closes().is_empty());
     }
 
     /// The body of the first request of that kind.
@@ -163,6 +170,14 @@ impl Fake {
     /// Reasons of the clients' close frames.
     pub(crate) fn closes(&self) -> Vec<String> {
         self.state.closes.lock().expect("not poisoned").clone()
+    }
+}
+
+fn until(what: &str, came: impl Fn() -> bool) {
+    let limit = Instant::now() + Duration::from_secs(10);
+    while !came() {
+        assert!(Instant::now() < limit, "{what} did not come within 10 s");
+        std::thread::yield_now();
     }
 }
 
@@ -193,7 +208,8 @@ async fn respond(
     gate: Arc<Semaphore>,
 ) -> Response<Full<Bytes>> {
     let what = format!("{} {}", request.method(), request.uri());
-    if let Some(key) = request.headers().get(SEC_WEBSOCKET_KEY) {
+    let refused = state.answers.lock().expect("not poisoned").contains_key(&what);
+    if let Some(key) = request.headers().get(SEC_WEBSOCKET_KEY).filter(|_| !refused) {
         let accept = derive_accept_key(key.as_bytes());
         let upgraded = hyper::upgrade::on(&mut request);
         tokio::spawn(async move {
@@ -251,7 +267,13 @@ async fn act(upgraded: Upgraded, what: String, state: &State, gate: &Semaphore) 
                 await_close(&mut socket, state).await;
                 Ok(())
             }
-            Act::Close(code, message) => close(&mut socket, code, message).await,
+            Act::Close(code, message) => {
+                let kind = if code == 1000 || code == 1001 { "closing" } else { "error" };
+                let reason = json!({"data": "", "message": message, "msg_type": kind});
+                close(&mut socket, code, &reason.to_string()).await
+            }
+            Act::CloseAs(code, reason) => close(&mut socket, code, reason).await,
+            Act::Spoil(bytes) => socket.get_mut().write_all(bytes).await.map_err(Error::Io),
             Act::Vanish => return,
         };
         if done.is_err() {
@@ -264,10 +286,8 @@ async fn act(upgraded: Upgraded, what: String, state: &State, gate: &Semaphore) 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 type Sent = Result<(), Error>;
 
-async fn close(socket: &mut Socket, code: u16, message: &str) -> Sent {
-    let kind = if code == 1000 || code == 1001 { "closing" } else { "error" };
-    let reason = json!({"data": "", "message": message, "msg_type": kind}).to_string();
-    let frame = CloseFrame { code: code.into(), reason: reason.into() };
+async fn close(socket: &mut Socket, code: u16, reason: &str) -> Sent {
+    let frame = CloseFrame { code: code.into(), reason: reason.to_owned().into() };
     socket.send(Message::Close(Some(frame))).await
 }
 

@@ -5,6 +5,7 @@ mod attached;
 mod completion;
 mod fake;
 mod forms;
+mod images;
 mod lists;
 mod picture;
 mod refused;

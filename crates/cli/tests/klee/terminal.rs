@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::process::Child;
+use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -104,4 +104,19 @@ fn keys_are_input_and_the_window_is_followed() {
     assert_eq!(child.wait().expect("klee ends").code(), Some(143));
     assert!(!terminal.is_raw());
     assert_eq!(fake.body(resize), json!({"rows": 50, "cols": 132}));
+}
+
+#[test]
+fn how_far_an_image_is_stands_on_the_terminal_with_its_id() {
+    let fake = Fake::new();
+    let made = r#"{"data":"a9835b86808a","message":"image created","msg_type":"closing"}"#;
+    // The last line has no end.
+    fake.acts(&[Act::Start, Act::Say("0%\r100%"), Act::CloseAs(1000, made)]);
+    let mut terminal = Terminal::new(24, 80);
+    let stdout = terminal.slave.try_clone().expect("a second one");
+    let mut command = klee(&fake, &["image", "create", "fetch-auto"]);
+    let mut child = command.stdout(stdout).stderr(Stdio::null()).spawn().expect("klee runs");
+    assert_eq!(child.wait().expect("klee ends").code(), Some(0));
+    let shown = terminal.until("a9835b86808a\r\n");
+    assert_eq!(shown, "0%\r100%\r\n\r\nimage created\r\na9835b86808a\r\n");
 }

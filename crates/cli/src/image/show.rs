@@ -1,25 +1,15 @@
-//! `klee image …`
+//! `image ls` and `image inspect`
 
-use clap::builder::NonEmptyStringValueParser;
-use clap_complete::engine::ArgValueCompleter;
 use jiff::Timestamp;
 use kleene_model::api::Image;
 
+use super::OneImage;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::filter::{self, Filter, Key, Named};
 use crate::output::{self, Columns, InspectOutput, ListArgs};
 use crate::ui::Ui;
-use crate::{completion, details, durations};
-
-/// Verbs of images.
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum ImageCommand {
-    /// List images
-    Ls(LsImagesArgs),
-    /// Display detailed information on an image
-    Inspect(InspectImageArgs),
-}
+use crate::{details, durations};
 
 /// `image ls`
 pub(crate) type LsImagesArgs = ListArgs<ImageKey>;
@@ -50,32 +40,25 @@ impl Key for ImageKey {
 /// `image inspect`
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct InspectImageArgs {
-    /// Id, the beginning of an id, or name
-    #[arg(
-        value_parser = NonEmptyStringValueParser::new(),
-        add = ArgValueCompleter::new(completion::images)
-    )]
-    image: String,
+    #[command(flatten)]
+    of: OneImage,
     #[command(flatten)]
     how: InspectOutput,
 }
 
-pub(crate) async fn dispatch(
+pub(super) async fn ls(ui: &mut Ui, client: &Client, args: LsImagesArgs) -> Result<u8, Failure> {
+    let mut listed = client.list::<Image>("/images/list").await?;
+    listed.retain(|image| passes(&args.filters, image))?;
+    output::list(ui, &args, &listed, &COLUMNS)
+}
+
+pub(super) async fn inspect(
     ui: &mut Ui,
     client: &Client,
-    command: ImageCommand,
+    args: InspectImageArgs,
 ) -> Result<u8, Failure> {
-    match command {
-        ImageCommand::Ls(args) => {
-            let mut listed = client.list::<Image>("/images/list").await?;
-            listed.retain(|image| passes(&args.filters, image))?;
-            output::list(ui, &args, &listed, &COLUMNS)
-        }
-        ImageCommand::Inspect(args) => {
-            let what = (args.image.as_str(), &args.how);
-            output::inspect(ui, client, "images", what, async |ui, image| print(ui, image)).await
-        }
-    }
+    let what = (args.of.image.as_str(), &args.how);
+    output::inspect(ui, client, "images", what, async |ui, image| print(ui, image)).await
 }
 
 fn passes(filters: &[Filter<ImageKey>], image: &Image) -> bool {
