@@ -2,13 +2,13 @@
 //! Everybody else sends inputs and reads snapshots.
 
 use std::collections::HashMap;
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::time::Instant;
 
 use kleene_engine::{
     Command, Effect, Engine, Event, Given, Host, Input, Job, Outcome, State, Store, Token,
 };
-use kleene_model::{Image, Refusal};
+use kleene_model::Refusal;
 use tokio::sync::{mpsc as jobs, oneshot, watch};
 
 /// How many steps of a mending are told in a line.
@@ -29,7 +29,6 @@ enum Message {
 pub(crate) struct Core {
     inbox: mpsc::Sender<Message>,
     state: watch::Receiver<State>,
-    images: Arc<Vec<Image>>,
 }
 
 impl Core {
@@ -56,8 +55,7 @@ impl Core {
                 Err(err) => return drop(ready.send(Err(err))),
             };
             let (publish, state) = watch::channel(engine.snapshot());
-            let images = Arc::new(engine.images().to_vec());
-            if ready.send(Ok((state, images))).is_ok() {
+            if ready.send(Ok(state)).is_ok() {
                 let mut thread = Thread { engine, jobs, publish, answers: HashMap::new() };
                 thread.carry_out(effects);
                 let told = thread.run(&messages);
@@ -69,7 +67,7 @@ impl Core {
         });
         let started = spawned.map(|_| made.recv());
         match started {
-            Ok(Ok(Ok((state, images)))) => Ok(Self { inbox, state, images }),
+            Ok(Ok(Ok(state))) => Ok(Self { inbox, state }),
             Ok(Ok(Err(err))) => Err(err),
             // The thread could not be made, or panicked while building.
             Ok(Err(_)) | Err(_) => unreachable!("the engine's thread reports before it ends"),
@@ -88,7 +86,6 @@ impl Core {
     ///
     /// # Errors
     /// The engine's refusal.
-    #[cfg_attr(target_os = "freebsd", allow(dead_code, reason = "no thread asks there yet"))]
     pub(crate) fn ask(&self, command: Command) -> Result<Outcome, Refusal> {
         self.send(command)?.blocking_recv().map_err(|_| gone())?
     }
@@ -166,11 +163,6 @@ impl Core {
         if self.inbox.send(Message::End(tell)).is_ok() {
             drop(told.await);
         }
-    }
-
-    /// The images there are.
-    pub(crate) fn images(&self) -> &[Image] {
-        &self.images
     }
 }
 
@@ -254,7 +246,8 @@ fn now() -> String {
     format!("{:.6}", jiff::Timestamp::now())
 }
 
-fn draw() -> [u8; 6] {
+/// Six random bytes.
+pub(crate) fn draw() -> [u8; 6] {
     let mut bytes = [0; 6];
     // The system call cannot fail once the kernel's pool is up, which it is
     // long before a daemon starts; if it did, the id is drawn again.

@@ -1,6 +1,7 @@
 //! An engine over fakes, whose store can be held up and can fail for good.
 #![allow(clippy::unwrap_used, reason = "a failed assumption fails the test")]
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 

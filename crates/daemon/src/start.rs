@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::{self, App, Peer};
 use crate::config::{Address, Config};
 use crate::core::Core;
-use crate::jobs::{self, Attachments, Context};
+use crate::jobs::{self, Attachments, Context, Images};
 use crate::listen::{Listener, listen};
 use crate::reload::Reload;
 use crate::root;
@@ -62,6 +62,7 @@ async fn run(
     let hangup = hangup.map_err(|err| format!("cannot wait for signals: {err}"))?;
     let stacks = Stacks::default();
     let attachments = Attachments::default();
+    let images = Images::default();
     let mut listeners = Vec::new();
     for address in &config.addresses {
         listeners.push(listen(address, config.socket_group.as_deref()).await?);
@@ -94,6 +95,7 @@ async fn run(
         attachments: attachments.clone(),
         programs,
         descriptors,
+        images: images.clone(),
         left_behind: Arc::default(),
     };
     tokio::spawn(jobs::run(context, jobs));
@@ -109,6 +111,7 @@ async fn run(
         deaf: deaf.map(Arc::from),
         config: Arc::clone(&config),
         attachments,
+        images,
         firewalls,
         sockets: TaskTracker::new(),
         ending: CancellationToken::new(),

@@ -15,6 +15,7 @@ async fn without_its_engine_the_daemon_ends() {
         config: Arc::new(config(root.path())),
         stacks: Stacks::default(),
         attachments: Attachments::default(),
+        images: Images::default(),
         firewalls: Firewalls::default(),
         sockets: TaskTracker::new(),
         reader: Reader::default(),

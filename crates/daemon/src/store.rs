@@ -11,13 +11,18 @@ use serde::de::DeserializeOwned;
 
 /// The schema of this version: one table per kind of object, each row an id
 /// and the object as JSON. Entry *n* leads from schema *n* to *n* + 1.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE networks   (id TEXT PRIMARY KEY, object TEXT NOT NULL) STRICT;
     CREATE TABLE containers (id TEXT PRIMARY KEY, object TEXT NOT NULL) STRICT;
     CREATE TABLE endpoints  (id TEXT PRIMARY KEY, object TEXT NOT NULL) STRICT;
     CREATE TABLE executions (id TEXT PRIMARY KEY, object TEXT NOT NULL) STRICT;
     CREATE TABLE facts      (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-"];
+",
+    "
+    CREATE TABLE images     (id TEXT PRIMARY KEY, object TEXT NOT NULL) STRICT;
+",
+];
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -149,6 +154,7 @@ impl kleene_engine::Store for SqliteStore {
         records.extend(self.read("containers", Record::Container)?);
         records.extend(self.read("endpoints", Record::Endpoint)?);
         records.extend(self.read("executions", Record::Execution)?);
+        records.extend(self.read("images", Record::Image)?);
         Ok(records)
     }
 
@@ -202,6 +208,7 @@ fn place(key: Key) -> (&'static str, String) {
         Key::Container(id) => ("containers", id.to_string()),
         Key::Endpoint(id) => ("endpoints", id.to_string()),
         Key::Execution(id) => ("executions", id.to_string()),
+        Key::Image(id) => ("images", id.to_string()),
     }
 }
 
@@ -214,6 +221,7 @@ fn object(record: &Record) -> Result<String, serde_json::Error> {
         Record::Container(container) => json(container),
         Record::Endpoint(endpoint) => json(endpoint),
         Record::Execution(execution) => json(execution),
+        Record::Image(image) => json(image),
     }
 }
 
@@ -221,7 +229,7 @@ fn object(record: &Record) -> Result<String, serde_json::Error> {
 mod tests {
     use super::*;
     use kleene_engine::Store as _;
-    use kleene_model::{ExecId, Execution, ExecutionState};
+    use kleene_model::{ExecId, Execution, ExecutionState, Image};
 
     fn execution(byte: u8) -> Arc<Execution> {
         Arc::new(Execution {
@@ -252,6 +260,37 @@ mod tests {
         assert_eq!(store.load().expect("its records"), [Record::Execution(two)]);
         assert_eq!(store.fact("boot").expect("a fact").as_deref(), Some("b"));
         assert_eq!(store.fact("none").expect("no fact"), None);
+    }
+
+    #[test]
+    fn an_older_store_is_migrated_and_a_copy_of_it_kept() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("metadata.sqlite");
+        let one = execution(1);
+        let raw = Connection::open(&path).expect("a file");
+        raw.execute_batch(MIGRATIONS[0]).expect("the first schema");
+        let object = serde_json::to_string(&*one).expect("as JSON");
+        let row = (one.id.to_string(), object);
+        raw.execute("INSERT INTO executions VALUES (?1, ?2)", row).expect("a row");
+        raw.execute_batch("PRAGMA user_version = 1").expect("its version");
+        drop(raw);
+        let mut store = SqliteStore::open(&path).expect("migrated");
+        let id = kleene_model::ImageId::from_bytes([0xe0; 6]).expect("has letters");
+        let image =
+            Arc::new(Image::of_base_system(id, "2026-01-01".to_owned(), "pool/x".to_owned()));
+        let write = (Key::Image(id), Some(Record::Image(image.clone())));
+        store.write(&[write], Durability::Disk).expect("a write");
+        drop(store);
+        let mut store = SqliteStore::open(&path).expect("the same store");
+        let records = store.load().expect("its records");
+        assert_eq!(records, [Record::Execution(one.clone()), Record::Image(image)]);
+        let copy = Connection::open(dir.path().join("metadata.schema-1.sqlite")).expect("a copy");
+        let count = |table: &str| {
+            let sql = format!("SELECT count(*) FROM {table}");
+            copy.query_row(&sql, [], |row| row.get::<_, u32>(0))
+        };
+        assert_eq!(count("executions"), Ok(1));
+        count("images").expect_err("it is as it was before");
     }
 
     #[test]

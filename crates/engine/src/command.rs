@@ -7,7 +7,7 @@ use kleene_model::api::{
     ContainerConfig, EndPointConfig, ExecConfig, ExecStartConfig, ExplainConfig, NetworkConfig,
     PublishedPortConfig, UnpublishConfig, Window,
 };
-use kleene_model::{Container, ContainerId, ExecId, LinkName, Refusal};
+use kleene_model::{Container, ContainerId, ExecId, Image, LinkName, Nametag, Refusal};
 
 use crate::change::Owned;
 use crate::passage::{Explained, Passing};
@@ -100,6 +100,33 @@ pub enum Command {
         container: String,
         /// Milliseconds between the signal and the end.
         grace_ms: u64,
+    },
+    /// Take in an image whose files are there, whole. From now on it is known.
+    ImageAdd {
+        /// The image; its name and time of making are set here.
+        image: Box<Image>,
+        /// What it shall be called; another image of that name loses it.
+        nametag: Option<Nametag>,
+    },
+    /// Take an image back in that could not be removed after all. It gets its name
+    /// back, unless another image has that by now.
+    ImageRestore(Box<Image>),
+    /// Give an image another name; another image of that name loses it.
+    ImageTag {
+        /// Id prefix or `name[:tag]`.
+        image: String,
+        /// `name[:tag]`; empty takes the name away.
+        nametag: String,
+    },
+    /// Forget an image on which no container stands; its files are to be removed then.
+    ImageRemove {
+        /// Id prefix or `name[:tag]`.
+        image: String,
+    },
+    /// Forget the images on which no container stands.
+    ImagePrune {
+        /// Also those that have a name.
+        all: bool,
     },
     /// Make an execution, not started.
     ExecCreate(ExecConfig),
@@ -221,6 +248,8 @@ pub enum Outcome {
     Explained(Vec<Explained>),
     /// The ways of what passes, per network.
     Passings(Vec<Passing>),
+    /// Images that are known no more, and whose files are to be removed.
+    Forgotten(Vec<Arc<Image>>),
     /// Nothing to say.
     Done,
 }

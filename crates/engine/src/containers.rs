@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use kleene_model::api::{ContainerConfig, MountPointConfig, MountType};
 use kleene_model::container::merge_env;
-use kleene_model::{
-    Container, ContainerId, ContainerName, EndpointId, Image, Mount, Refusal, RunState,
-};
+use kleene_model::{Container, ContainerId, ContainerName, EndpointId, Mount, Refusal, RunState};
 
 use crate::command::{Effect, Job, Outcome, Token};
 use crate::engine::{Engine, Given};
@@ -41,7 +39,12 @@ impl<H: Host, S: Store> Engine<H, S> {
             None => ContainerName::parse(&id.to_string())?,
             Some(text) => ContainerName::parse(text)?,
         };
-        let image = self.image(image.as_deref().unwrap_or_default())?.clone();
+        let image = image.unwrap_or_default();
+        let image = lookup::image(&next, &image).map_err(|refusal| match refusal {
+            Refusal::ImageNotFound => Refusal::NoSuchImage { reference: image.clone() },
+            other => other,
+        })?;
+        let image = Arc::clone(image);
         permit_name(&next, &name, None)?;
         let ports = self.permit_ports(network_driver, &public_ports.unwrap_or_default())?;
         let jail_param = jail_param.unwrap_or_default();
@@ -56,8 +59,8 @@ impl<H: Host, S: Store> Engine<H, S> {
             id,
             name,
             image: image.id,
-            cmd: cmd.filter(|cmd| !cmd.is_empty()).unwrap_or(image.cmd),
-            user: user.filter(|user| !user.is_empty()).unwrap_or(image.user),
+            cmd: cmd.filter(|cmd| !cmd.is_empty()).unwrap_or_else(|| image.cmd.clone()),
+            user: user.filter(|user| !user.is_empty()).unwrap_or_else(|| image.user.clone()),
             env: merge_env(&image.env, &env),
             driver: network_driver,
             mounts,
@@ -72,14 +75,6 @@ impl<H: Host, S: Store> Engine<H, S> {
         }));
         self.commit(next, Durability::Disk)?;
         Ok(Outcome::Id(id.to_string()))
-    }
-
-    /// Finds an image.
-    pub(crate) fn image(&self, reference: &str) -> Result<&Image, Refusal> {
-        self.images
-            .iter()
-            .find(|image| image.answers_to(reference))
-            .ok_or_else(|| Refusal::NoSuchImage { reference: reference.to_owned() })
     }
 
     /// Changes the fields that are present and not null.

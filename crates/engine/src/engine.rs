@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kleene_model::addr::Pools;
 use kleene_model::{
-    ContainerId, Driver, EndpointId, ExecId, Family, Image, InstanceName, LinkName, NetworkId,
-    Refusal, RoutedCable, RunState,
+    ContainerId, Driver, EndpointId, ExecId, Family, InstanceName, LinkName, NetworkId, Refusal,
+    RoutedCable, RunState,
 };
 
 use crate::actual::{Actual, Addressing};
@@ -82,7 +82,6 @@ pub struct Engine<H, S> {
     pub(crate) actual: Actual,
     pub(crate) instance: InstanceName,
     pub(crate) pools: Pools,
-    pub(crate) images: Vec<Image>,
     /// Who waits for an execution to start.
     pub(crate) starting: BTreeMap<ExecId, Vec<Token>>,
     /// Interfaces that were opened for traffic of containers.
@@ -120,7 +119,6 @@ impl<H: Host, S: Store> Engine<H, S> {
             actual: Actual::new(),
             instance,
             pools,
-            images: vec![Image::host_usr()],
             starting: BTreeMap::new(),
             stopping: BTreeMap::new(),
             pending: BTreeMap::new(),
@@ -172,11 +170,6 @@ impl<H: Host, S: Store> Engine<H, S> {
     /// The desired state, for readers: a snapshot that costs nothing.
     pub fn snapshot(&self) -> State {
         self.state.clone()
-    }
-
-    /// The images there are.
-    pub fn images(&self) -> &[Image] {
-        &self.images
     }
 
     /// Handles one input.
@@ -274,6 +267,11 @@ impl<H: Host, S: Store> Engine<H, S> {
             Command::ContainerStop { container, grace_ms } => {
                 return self.container_stop(&container, grace_ms, token);
             }
+            Command::ImageAdd { image, nametag } => self.image_add(*image, nametag, given)?,
+            Command::ImageRestore(image) => self.image_restore(*image)?,
+            Command::ImageTag { image, nametag } => self.image_tag(&image, &nametag)?,
+            Command::ImageRemove { image } => self.image_remove(&image)?,
+            Command::ImagePrune { all } => self.image_prune(all)?,
             Command::ExecCreate(config) => self.exec_create(config, given)?,
             Command::ExecStart(config) => return self.exec_start(&config, token),
             Command::ExecStop { exec, force, container } => {

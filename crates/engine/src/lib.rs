@@ -24,6 +24,7 @@ mod explain;
 pub mod fake;
 mod health;
 pub mod host;
+mod images;
 pub mod inside;
 mod ipam;
 mod lifecycle;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use kleene_model::{Container, ExecId, Execution, Network, Refusal};
+use kleene_model::{Container, ExecId, Execution, Image, Nametag, Network, Refusal};
 
 use crate::state::State;
 
@@ -42,6 +42,19 @@ pub(crate) fn execution<'a>(state: &'a State, ident: &str) -> Result<&'a Arc<Exe
         .ok()
         .and_then(|id| state.execution(id))
         .ok_or_else(|| Refusal::ExecNotFound { ident: ident.to_owned() })
+}
+
+/// Finds an image.
+///
+/// # Errors
+/// [`Refusal::ImageNotFound`], [`Refusal::Ambiguous`].
+pub(crate) fn image<'a>(state: &'a State, reference: &str) -> Result<&'a Arc<Image>, Refusal> {
+    // What cannot be a name is the name of none.
+    let nametag = Nametag::parse(reference).ok().flatten();
+    let named = nametag.and_then(|nametag| state.image_called(&nametag));
+    let begins = state.images().filter(|image| image.id.starts_with(reference));
+    one("image", reference, named, begins, |image| image.id.to_string())?
+        .ok_or(Refusal::ImageNotFound)
 }
 
 fn one<'a, T>(

@@ -158,7 +158,7 @@ impl Planner<'_> {
                             extent.published.insert(*id);
                         }
                         Key::Endpoint(id) => drop(extent.endpoints.insert(*id)),
-                        Key::Execution(_) => {}
+                        Key::Execution(_) | Key::Image(_) => {}
                     }
                 }
                 if !extent.networks.is_empty() {
@@ -182,7 +182,7 @@ impl Planner<'_> {
                     Key::Network(id) => Some(Owner::Network(*id)),
                     Key::Endpoint(id) => Some(Owner::Endpoint(*id)),
                     Key::Container(id) => Some(Owner::Container(*id)),
-                    Key::Execution(_) => None,
+                    Key::Execution(_) | Key::Image(_) => None,
                 })
                 .flat_map(|owner| self.actual.links_marked(&self.mark(owner)).collect::<Vec<_>>())
                 .collect(),

@@ -354,7 +354,7 @@ impl<H: Host, S: Store> Engine<H, S> {
                 Key::Container(id) => {
                     networks.extend(self.state.endpoints_of(*id).map(|e| e.network));
                 }
-                Key::Execution(_) => {}
+                Key::Execution(_) | Key::Image(_) => {}
             }
         }
         networks

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 use kleene_model::addr::number;
 use kleene_model::{
-    Container, ContainerId, Endpoint, EndpointId, ExecId, Execution, Family, LinkName, Network,
-    NetworkId, Ports, Protocol, RoutedCable,
+    Container, ContainerId, Endpoint, EndpointId, ExecId, Execution, Family, Image, ImageId,
+    LinkName, Network, NetworkId, Ports, Protocol, RoutedCable,
 };
 
 use crate::health::Health;
@@ -30,6 +30,7 @@ pub struct State {
     endpoints_by_container: OrdMap<(ContainerId, u32), EndpointId>,
     executions: OrdMap<ExecId, Arc<Execution>>,
     executions_by_container: OrdSet<(ContainerId, ExecId)>,
+    pub(crate) images: OrdMap<ImageId, Arc<Image>>,
     address_pools: OrdMap<(NetworkId, Family), Pool>,
     cables: Pool,
     interfaces: OrdMap<String, NetworkId>,
@@ -51,16 +52,18 @@ pub struct State {
 }
 
 impl State {
-    /// A state made of what the store holds.
+    /// A state made of what the store holds, and of the built-in image.
     #[must_use]
     pub fn from_records(records: Vec<Record>) -> Self {
         let mut state = Self::default();
+        state.put_image(Arc::new(Image::host_usr()));
         for record in records {
             match record {
                 Record::Network(network) => state.put_network(network),
                 Record::Container(container) => state.put_container(container),
                 Record::Endpoint(endpoint) => state.put_endpoint(endpoint),
                 Record::Execution(execution) => state.put_execution(execution),
+                Record::Image(image) => state.put_image(image),
             }
         }
         state.touched = Touched::default();
@@ -94,6 +97,7 @@ impl State {
             Key::Container(id) => self.containers.get(&id).cloned().map(Record::Container),
             Key::Endpoint(id) => self.endpoints.get(&id).cloned().map(Record::Endpoint),
             Key::Execution(id) => self.executions.get(&id).cloned().map(Record::Execution),
+            Key::Image(id) => self.images.get(&id).cloned().map(Record::Image),
         }
     }
 

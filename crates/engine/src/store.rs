@@ -1,7 +1,8 @@
 //! What the engine asks of a store: one transaction at a time.
 
 use kleene_model::{
-    Container, ContainerId, Endpoint, EndpointId, ExecId, Execution, Network, NetworkId,
+    Container, ContainerId, Endpoint, EndpointId, ExecId, Execution, Image, ImageId, Network,
+    NetworkId,
 };
 
 /// How sure a write has to be before the kernel is touched.
@@ -25,6 +26,8 @@ pub enum Key {
     Endpoint(EndpointId),
     /// An execution.
     Execution(ExecId),
+    /// An image, but the built-in one.
+    Image(ImageId),
 }
 
 /// One object as it shall stand in the store.
@@ -38,6 +41,8 @@ pub enum Record {
     Endpoint(std::sync::Arc<Endpoint>),
     /// An execution.
     Execution(std::sync::Arc<Execution>),
+    /// An image, but the built-in one.
+    Image(std::sync::Arc<Image>),
 }
 
 /// One line of a transaction: the object under this key, or none.

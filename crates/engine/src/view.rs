@@ -114,14 +114,14 @@ fn endpoint(
 
 /// `GET /containers/list`, newest first.
 #[must_use]
-pub fn container_list(state: &State, images: &[Image], all: bool) -> Vec<api::ContainerSummary> {
+pub fn container_list(state: &State, all: bool) -> Vec<api::ContainerSummary> {
     let mut found: Vec<&Arc<Container>> =
         state.containers().filter(|c| all || c.run.is_running()).collect();
     found.sort_by_key(|c| std::cmp::Reverse(c.sequence));
     found
         .into_iter()
         .map(|c| {
-            let image = images.iter().find(|image| image.id == c.image);
+            let image = state.image(c.image);
             api::ContainerSummary {
                 container: container(state, c),
                 image_name: image.map(|image| image.name.clone()).unwrap_or_default(),
@@ -226,19 +226,20 @@ pub fn exec_inspect(state: &State, ident: &str) -> Result<api::ExecInspect, Refu
     })
 }
 
-/// `GET /images/list`
+/// `GET /images/list`, newest first.
 #[must_use]
-pub fn image_list(images: &[Image]) -> Vec<api::Image> {
-    images.iter().map(image).collect()
+pub fn image_list(state: &State) -> Vec<api::Image> {
+    let mut found: Vec<&Arc<Image>> = state.images().collect();
+    found.sort_by(|one, other| other.created.cmp(&one.created));
+    found.into_iter().map(|found| image(found)).collect()
 }
 
 /// `GET /images/{id}/inspect`
 ///
 /// # Errors
-/// [`Refusal::ImageNotFound`].
-pub fn image_inspect(images: &[Image], reference: &str) -> Result<api::Image, Refusal> {
-    let found = images.iter().find(|image| image.answers_to(reference));
-    found.map(image).ok_or(Refusal::ImageNotFound)
+/// [`Refusal::ImageNotFound`], [`Refusal::Ambiguous`].
+pub fn image_inspect(state: &State, reference: &str) -> Result<api::Image, Refusal> {
+    lookup::image(state, reference).map(|found| image(found))
 }
 
 fn image(image: &Image) -> api::Image {
@@ -250,8 +251,7 @@ fn image(image: &Image) -> api::Image {
         env: image.env.clone(),
         user: image.user.clone(),
         instructions: Vec::new(),
-        // Built in: as old as anything can be.
-        created: "1970-01-01T00:00:00.000000Z".to_owned(),
-        dataset: String::new(),
+        created: image.created.clone(),
+        dataset: image.dataset.clone(),
     }
 }

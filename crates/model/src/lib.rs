@@ -26,7 +26,7 @@ mod reserved;
 pub use addr::{Dual, Family, Subnet};
 pub use container::{Container, Driver, Execution, ExecutionState, Mount, RunState};
 pub use id::{ContainerId, EndpointId, ExecId, ImageId, NetworkId};
-pub use image::Image;
+pub use image::{Image, Nametag};
 pub use jail::Jail;
 pub use mac::MacAddress;
 pub use name::{ContainerName, InstanceName, LinkName, NetworkName};

@@ -4,6 +4,7 @@
 //!
 //! Quoted texts are those that users of Kleene 0.1.1 know and test for.
 
+mod image;
 mod table;
 
 use std::net::IpAddr;
@@ -85,6 +86,9 @@ pub enum Refusal {
         /// Who has it.
         holder: String,
     },
+    /// What is refused of images only.
+    #[error(transparent)]
+    Image(#[from] ImageRefusal),
     /// An interface name breaks the kernel's rules.
     #[error("invalid interface name '{}': use 1 to 15 characters without '/', ':' or white space", name.escape_default())]
     InvalidInterface {
@@ -436,6 +440,7 @@ pub enum Refusal {
     },
 }
 
+pub use image::ImageRefusal;
 pub use table::{Code, Kind};
 
 #[cfg(test)]

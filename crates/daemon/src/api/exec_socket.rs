@@ -5,37 +5,26 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::response::Response;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use kleene_engine::Command;
-use kleene_model::api::{ExecStartConfig, MessageType, WebSocketMessage};
-use kleene_model::{ExecId, ExecutionState, Refusal, RunState, lenient};
+use kleene_model::api::{ExecStartConfig, MessageType};
+use kleene_model::{ExecId, ExecutionState, Refusal, RunState};
 use kleene_supervise::proto::{self, Decoder, Frame, FrameKind, FromSupervisor, ToSupervisor};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Instant, MissedTickBehavior};
-use tokio_util::sync::CancellationToken;
 
 use super::App;
 use super::output::Frames;
+use super::socket::{Client, accept};
 use crate::jobs::Expected;
 
 /// `done`, but the client asked not to be attached.
 const CLOSE_DETACHED: u16 = close_code::AWAY;
-/// The first frame could not be understood.
-const CLOSE_BAD_CONFIG: u16 = close_code::PROTOCOL;
-
-/// Largest frame of a client, in bytes.
-const FRAME_MAX: usize = 1 << 20;
-
-/// How long a client may take to answer our Close.
-const FAREWELL_LIMIT: Duration = Duration::from_secs(3);
-
-/// The same when the daemon ends, which waits for it.
-const PARTING_LIMIT: Duration = Duration::from_millis(100);
 
 /// How often a client whose input nobody takes is asked whether it still is
 /// there: nothing is read from it meanwhile, so its going would not be seen.
@@ -45,69 +34,14 @@ const ASK_INTERVAL: Duration = Duration::from_secs(1);
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) async fn exec_start(State(app): State<App>, upgrade: WebSocketUpgrade) -> Response {
-    let sockets = app.sockets.clone();
-    upgrade.max_message_size(FRAME_MAX).on_upgrade(move |socket| {
-        sockets.track_future(async move {
-            let mut client = Client { socket, gone: false, ending: app.ending.clone() };
-            serve(&app, &mut client).await;
-        })
-    })
+    accept(app, upgrade, async |app, mut client| serve(&app, &mut client).await)
 }
 
 type Sink<'a> = SplitSink<&'a mut WebSocket, Message>;
 type Source<'a> = SplitStream<&'a mut WebSocket>;
 
-/// The client's end, and whether it still is there.
-struct Client {
-    socket: WebSocket,
-    gone: bool,
-    /// Set when the daemon ends.
-    ending: CancellationToken,
-}
-
-impl Client {
-    async fn send(&mut self, message: Message) {
-        self.gone |= self.socket.send(message).await.is_err();
-    }
-
-    async fn say(&mut self, text: String) {
-        self.send(Message::Text(text.into())).await;
-    }
-
-    async fn close(&mut self, code: u16, kind: MessageType, message: &str) {
-        let reason =
-            WebSocketMessage { data: String::new(), message: message.to_owned(), msg_type: kind };
-        let reason = reason.close_reason().into();
-        self.send(Message::Close(Some(CloseFrame { code, reason }))).await;
-        // The other side's Close, or its going: then nothing is cut off. One
-        // that does neither is left.
-        let (socket, ending) = (&mut self.socket, &self.ending);
-        let parting = async {
-            ending.cancelled().await;
-            tokio::time::sleep(PARTING_LIMIT).await;
-        };
-        tokio::select! {
-            () = async { while let Some(Ok(_)) = socket.recv().await {} } => {}
-            () = tokio::time::sleep(FAREWELL_LIMIT) => {}
-            () = parting => {}
-        }
-    }
-}
-
 async fn serve(app: &App, client: &mut Client) {
-    let first = tokio::select! {
-        first = first_frame(client) => Some(first),
-        () = app.ending.cancelled() => None,
-    };
-    let config = match first {
-        Some(Ok(config)) => config,
-        None => {
-            return client.close(close_code::ERROR, MessageType::Error, "kleened ends").await;
-        }
-        Some(Err(why)) => {
-            return client.close(CLOSE_BAD_CONFIG, MessageType::Error, &why).await;
-        }
-    };
+    let Some(config) = client.config::<ExecStartConfig>().await else { return };
     let exec = ExecId::parse(&config.exec_id).ok();
     let attach = config.attach;
     let mut expected = exec.filter(|_| attach).and_then(|exec| app.attachments.expect(exec));
@@ -130,39 +64,9 @@ async fn refuse(client: &mut Client, refusal: &Refusal) {
     client.close(close_code::ERROR, MessageType::Error, "error starting exec instance").await;
 }
 
-async fn first_frame(client: &mut Client) -> Result<ExecStartConfig, String> {
-    loop {
-        let bytes = match client.socket.recv().await {
-            Some(Ok(Message::Text(text))) => Bytes::from(text),
-            Some(Ok(Message::Binary(_))) => {
-                return Err("invalid parameters: the first must be a text frame".to_owned());
-            }
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
-            Some(Err(err)) => {
-                client.gone = true;
-                return Err(format!("invalid parameters: {err}"));
-            }
-            Some(Ok(Message::Close(_))) | None => {
-                client.gone = true;
-                return Err("no configuration came".to_owned());
-            }
-        };
-        return lenient::body(&bytes).map_err(|refusal| {
-            let why = refusal.to_string();
-            let detail = why.strip_prefix("invalid request: ").unwrap_or(&why).to_owned();
-            format!("invalid parameters: {detail}")
-        });
-    }
-}
-
 /// Carries input and output until the execution's first process has ended.
 async fn attached(app: &App, client: &mut Client, exec: ExecId, stream: UnixStream) {
-    let starting = WebSocketMessage {
-        data: String::new(),
-        message: String::new(),
-        msg_type: MessageType::Starting,
-    };
-    client.say(serde_json::to_string(&starting).unwrap_or_default()).await;
+    client.starting().await;
     let end = pump(app, client, stream).await;
     match end {
         End::Exited { code, last } => {

@@ -3,14 +3,16 @@
 
 mod exec_socket;
 mod extract;
+mod image_socket;
+mod images;
 mod logs;
 mod output;
 mod peer;
 mod refused;
 mod rest;
+mod socket;
 mod stats;
 mod trial;
-mod unsupported_socket;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +30,7 @@ use tracing::Instrument;
 
 use crate::config::Config;
 use crate::core::Core;
-use crate::jobs::Attachments;
+use crate::jobs::{Attachments, Images};
 use crate::system::{Firewalls, Reader, Stacks};
 
 pub(crate) use peer::Peer;
@@ -48,6 +50,8 @@ pub(crate) struct App {
     pub(crate) firewalls: Firewalls,
     /// The websockets that are open: a graceful end waits for them.
     pub(crate) sockets: TaskTracker,
+    /// The images that are being made.
+    pub(crate) images: Images,
     /// The way to what the policy has counted.
     pub(crate) reader: Reader,
     /// Why blocked packets cannot be told of, if they cannot.
@@ -74,11 +78,11 @@ fn operations() -> [(&'static str, Operation, MethodRouter<App>); 33] {
         ("/exec/{id}/stop", Op::ExecStop, post(rest::exec_stop)),
         ("/exec/{id}/inspect", Op::ExecInspect, get(rest::exec_inspect)),
         ("/exec/{id}/resize", Op::ExecResize, post(rest::exec_resize)),
-        ("/images/list", Op::Image, get(rest::image_list)),
-        ("/images/{id}/inspect", Op::Image, get(rest::image_inspect)),
-        ("/images/{id}", Op::Image, delete(rest::image_remove)),
-        ("/images/{id}/tag", Op::Image, post(rest::image_tag)),
-        ("/images/prune", Op::Image, post(rest::image_prune)),
+        ("/images/list", Op::Image, get(images::image_list)),
+        ("/images/{id}/inspect", Op::Image, get(images::image_inspect)),
+        ("/images/{id}", Op::Image, delete(images::image_remove)),
+        ("/images/{id}/tag", Op::Image, post(images::image_tag)),
+        ("/images/prune", Op::Image, post(images::image_prune)),
         ("/networks/list", Op::NetworkList, get(rest::network_list)),
         ("/networks/create", Op::NetworkCreate, post(rest::network_create)),
         ("/networks/prune", Op::NetworkPrune, post(rest::network_prune)),
@@ -116,8 +120,8 @@ fn metrics_route(router: Router<App>) -> Router<App> {
 pub(crate) fn router(app: App) -> Router {
     let sockets: [(&str, MethodRouter<App>); 3] = [
         ("/exec/start", get(exec_socket::exec_start)),
-        ("/images/build", get(unsupported_socket::image_build)),
-        ("/images/create", get(unsupported_socket::image_create)),
+        ("/images/build", get(image_socket::image_build)),
+        ("/images/create", get(image_socket::image_create)),
     ];
     let operations = operations().into_iter();
     // Told to whatever reads a part of the request, for its refusals.

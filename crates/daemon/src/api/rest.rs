@@ -44,7 +44,7 @@ pub(super) async fn run(
         }
         // 0.1.1 sends the content type on empty answers too.
         Outcome::Done => (done, [(header::CONTENT_TYPE, "application/json")]).into_response(),
-        Outcome::Passings(_) => unreachable!("no request asks for them"),
+        Outcome::Passings(_) | Outcome::Forgotten(_) => unreachable!("no request asks for them"),
     })
 }
 
@@ -61,7 +61,7 @@ pub(super) async fn with_firewalls(
         .map_err(|err| Refusal::Host { what: format!("cannot ask the firewalls of others: {err}") })
 }
 
-fn show<T: Serialize>(operation: Operation, view: Result<T, Refusal>) -> Answer {
+pub(super) fn show<T: Serialize>(operation: Operation, view: Result<T, Refusal>) -> Answer {
     Ok(Json(of(operation)(view)?).into_response())
 }
 
@@ -76,12 +76,17 @@ pub(super) fn required_flag(fields: &Fields, name: &str) -> Result<bool, Refusal
     flag(fields, name)?.ok_or_else(missing)
 }
 
+pub(super) fn required_field<'a>(fields: &'a Fields, name: &str) -> Result<&'a str, Refusal> {
+    let missing = || Refusal::InvalidRequest { why: format!("Missing field: {name}") };
+    fields.get(name).map(String::as_str).ok_or_else(missing)
+}
+
 // --- containers ---
 
 pub(super) async fn container_list(State(app): State<App>, Query(fields): Query<Fields>) -> Answer {
     let operation = Operation::ContainerList;
     let all = of(operation)(flag(&fields, "all"))?.unwrap_or(false);
-    show(operation, Ok(view::container_list(&app.core.snapshot(), app.core.images(), all)))
+    show(operation, Ok(view::container_list(&app.core.snapshot(), all)))
 }
 
 pub(super) async fn container_create(State(app): State<App>, Body(body): Body) -> Answer {
@@ -190,37 +195,6 @@ pub(super) async fn exec_resize(
     let operation = Operation::ExecResize;
     let window = of(operation)(lenient::body(&body))?;
     run(&app, operation, StatusCode::NO_CONTENT, Command::ExecResize { exec, window }).await
-}
-
-// --- images ---
-
-pub(super) async fn image_list(State(app): State<App>) -> Answer {
-    show(Operation::Image, Ok(view::image_list(app.core.images())))
-}
-
-pub(super) async fn image_inspect(State(app): State<App>, Path(image): Path<String>) -> Answer {
-    show(Operation::Image, view::image_inspect(app.core.images(), &image))
-}
-
-/// The one image is built in: it cannot go.
-pub(super) async fn image_remove(State(app): State<App>, Path(image): Path<String>) -> Answer {
-    let operation = Operation::Image;
-    of(operation)(view::image_inspect(app.core.images(), &image))?;
-    let what = format!("removing the built-in image '{image}'");
-    Err(Refused(operation, Refusal::Unsupported { what }))
-}
-
-pub(super) async fn image_tag(State(app): State<App>, Path(image): Path<String>) -> Answer {
-    let operation = Operation::Image;
-    of(operation)(view::image_inspect(app.core.images(), &image))?;
-    let what = format!("giving the built-in image '{image}' another name");
-    Err(Refused(operation, Refusal::Unsupported { what }))
-}
-
-/// Nothing but the built-in image is there, so nothing can be pruned.
-pub(super) async fn image_prune(Query(fields): Query<Fields>) -> Answer {
-    of(Operation::Image)(required_flag(&fields, "all"))?;
-    Ok(Json(Vec::<String>::new()).into_response())
 }
 
 // --- networks ---

@@ -57,7 +57,7 @@ pub(super) async fn finish(context: &Context, id: ContainerId, failure: Option<S
     blocking(context, id, setup::clear_run_dir).await;
     // Deleting for good is slow, and nobody waits for it.
     let context = context.clone();
-    tokio::task::spawn_blocking(move || setup::empty_trash(&context));
+    tokio::task::spawn_blocking(move || setup::empty_trash(&context.config));
 }
 
 async fn blocking(context: &Context, id: ContainerId, work: fn(&Context, ContainerId)) {

@@ -4,6 +4,7 @@
 mod adoption;
 mod attachments;
 mod ending;
+mod images;
 mod killing;
 mod setup;
 mod warden;
@@ -23,6 +24,7 @@ use crate::core::Core;
 use crate::system::{self, Descriptors, Programs, Stacks};
 
 pub(crate) use attachments::{Attachments, Expected};
+pub(crate) use images::{Forgotten, Images};
 use warden::Order;
 
 /// What every job may use.
@@ -38,6 +40,8 @@ pub(crate) struct Context {
     pub(crate) attachments: Attachments,
     /// The programs.
     pub(crate) programs: Arc<Programs>,
+    /// The images that are being made.
+    pub(crate) images: Images,
     /// How many files containers may have open.
     pub(crate) descriptors: Descriptors,
     /// What containers left behind that had stopped when the daemon started.

@@ -19,6 +19,7 @@ use kleene_supervise::proto::{
 };
 use tokio::net::UnixStream;
 
+use crate::config::Config;
 use crate::system;
 
 use super::Context;
@@ -144,7 +145,10 @@ pub(super) fn discard(context: &Context, id: ContainerId) {
     if let Err(err) = system::remove_later(&dir, &context.config.trash_dir()) {
         tracing::warn!(container = %id, why = chain(&err), "the container's files stay");
     }
-    empty_trash(context);
+    if let Err(err) = system::discard_root(&context.config, id) {
+        tracing::warn!(container = %id, why = chain(&err), "the container's root stays");
+    }
+    empty_trash(&context.config);
 }
 
 /// Whether a supervisor's error means that nobody listens on its socket; any
@@ -212,7 +216,7 @@ pub(super) fn find_stopped(context: &Context, stopped: &BTreeSet<ContainerId>) {
 /// Clears what was found and is still there, and then empties the trash.
 pub(super) fn clear_up(context: &Context) {
     context.left_behind.settle_all(|id| clear_left_behind(context, id));
-    empty_trash(context);
+    empty_trash(&context.config);
 }
 
 fn clear_left_behind(context: &Context, id: ContainerId) {
@@ -240,17 +244,23 @@ pub(super) fn collect_garbage(context: &Context, known: &BTreeSet<ContainerId>) 
             }
         }
     }
-    if let Err(err) = system::forget_images(&context.config) {
+    if let Err(err) = system::forget_skeletons(&context.config) {
         tracing::warn!(why = chain(&err), "what no container stands on stays");
+    }
+    if let Err(err) = system::forget_roots(&context.config, known) {
+        tracing::warn!(why = chain(&err), "roots of containers that are no more stay");
+    }
+    if let Err(err) = context.images.collect(&context.core, &context.config) {
+        tracing::warn!(why = chain(&err), "files of images that are not known stay");
     }
 }
 
 /// Empties the trash, unless somebody is already at it: what comes in the
 /// meantime goes with the next removal.
-pub(super) fn empty_trash(context: &Context) {
+pub(super) fn empty_trash(config: &Config) {
     static AT_IT: Mutex<()> = Mutex::new(());
     let Ok(_alone) = AT_IT.try_lock() else { return };
-    if let Err(err) = system::empty_trash(&context.config.trash_dir()) {
+    if let Err(err) = system::empty_trash(config) {
         tracing::warn!(why = chain(&err), "the trash could not be emptied");
     }
 }

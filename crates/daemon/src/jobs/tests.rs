@@ -38,6 +38,7 @@ pub(crate) fn context(rig: &Rig, root: &Path) -> Context {
         attachments: Attachments::default(),
         programs: Arc::new(Programs::named(Path::new("/nonexistent"))),
         descriptors: Descriptors::raise(),
+        images: Images::default(),
         left_behind: Arc::default(),
     }
 }

@@ -23,9 +23,9 @@ use linux as imp;
 
 pub(crate) use imp::{
     Descriptors, Firewalls, Host, Monitor, Programs, RUN_STATE, Reader, Stacks, boot_id,
-    check_mount, check_root, clear, empty_trash, explained, forget_images, hear_drops, host,
-    inspect, kill, kill_listener, lay_out, lay_out_without_overlay, prepare_root, purge,
-    remove_later, sweep,
+    check_mount, check_root, clear, create_image, discard_image, discard_root, empty_trash,
+    explained, forget_roots, forget_skeletons, hear_drops, host, images, inspect, kill,
+    kill_listener, lay_out, lay_out_without_overlay, prepare_root, purge, remove_later, sweep,
 };
 pub(crate) use kleene_host::doctor::{Finding, Level};
-pub(crate) use types::{Counted, Error, Flow, Heard, Outcome};
+pub(crate) use types::{Counted, Error, Flow, Heard, ImageMade, Outcome};

@@ -16,6 +16,10 @@ pub(crate) enum Error {
     #[error("Unsupported on FreeBSD: {0}")]
     #[cfg_attr(target_os = "linux", allow(dead_code, reason = "everything is there on Linux"))]
     Never(&'static str),
+    /// It could, and this version does not do it yet.
+    #[error("Unsupported on Linux yet: {0}")]
+    #[cfg_attr(target_os = "freebsd", allow(dead_code, reason = "of Linux"))]
+    NotYetOnLinux(&'static str),
     /// It was tried: why it failed, in one line.
     #[error("{0}")]
     Failed(String),
@@ -26,7 +30,9 @@ impl Error {
     pub(crate) fn refusal(self, asked: &str) -> Refusal {
         let what = format!("{asked}: {self}");
         match self {
-            Self::NotYet(_) | Self::Never(_) => Refusal::Unsupported { what },
+            Self::NotYet(_) | Self::Never(_) | Self::NotYetOnLinux(_) => {
+                Refusal::Unsupported { what }
+            }
             Self::Failed(_) => Refusal::Host { what },
         }
     }
@@ -42,6 +48,15 @@ impl From<Error> for String {
     fn from(err: Error) -> Self {
         err.to_string()
     }
+}
+
+/// An image whose files are there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ImageMade {
+    /// The dataset that holds it; empty where there is none.
+    pub(crate) dataset: String,
+    /// What it is called after the host's release, where it was made of that.
+    pub(crate) release: Option<String>,
 }
 
 /// What a rule of the policy has decided on.

@@ -123,7 +123,9 @@ fn records(state: &State) -> std::collections::BTreeMap<Key, Record> {
     let executions = state
         .containers()
         .flat_map(|container| state.executions_of(container.id).map(|e| Key::Execution(e.id)));
-    let keys = state.all_keys().into_iter().chain(executions);
+    let images = state.images().filter(|image| !image.is_built_in());
+    let images = images.map(|image| Key::Image(image.id));
+    let keys = state.all_keys().into_iter().chain(executions).chain(images);
     keys.filter_map(|key| state.record(key).map(|record| (key, record))).collect()
 }
 

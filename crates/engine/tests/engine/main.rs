@@ -4,6 +4,7 @@ mod addresses;
 mod contract;
 mod crashes;
 mod faults;
+mod images;
 mod ipnet;
 mod linked;
 mod lives;

@@ -1,6 +1,6 @@
 //! The one table from a refusal to its kind, code, exit code and hints.
 
-use super::Refusal;
+use super::{ImageRefusal, Refusal};
 
 /// What kind of refusal it is: decides the HTTP status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,9 @@ impl Refusal {
             Self::NetworkNameTaken => (Conflict, "network-name-taken"),
             Self::InvalidContainerName { .. } => (Invalid, "invalid-container-name"),
             Self::ContainerNameTaken { .. } => (Conflict, "container-name-taken"),
+            Self::Image(ImageRefusal::InvalidName { .. }) => (Invalid, "invalid-image-name"),
+            Self::Image(ImageRefusal::NameReserved { .. }) => (Conflict, "image-name-reserved"),
+            Self::Image(ImageRefusal::InUse { .. }) => (Conflict, "image-in-use"),
             Self::InvalidInterface { .. } => (Invalid, "invalid-interface"),
             Self::InvalidInstanceName { .. } => (Invalid, "invalid-instance-name"),
             Self::InvalidCidr { .. } => (Invalid, "invalid-cidr"),
@@ -122,7 +125,10 @@ impl Refusal {
             | Self::ContainerToRemoveNotFound
             | Self::ContainerToUpdateNotFound { .. } => "list the containers: klee container ls -a",
             Self::NoSuchImage { .. } | Self::ImageNotFound => {
-                "the built-in image 'host-usr' is always there"
+                "list the images: klee image ls; the built-in one, 'host-usr', is always there"
+            }
+            Self::Image(ImageRefusal::InUse { .. }) => {
+                "remove the containers first: klee container rm"
             }
             Self::Ambiguous { .. } => "use more digits of the id",
             Self::RunningCannotBeRemoved => "stop it first: klee container stop",

@@ -9,16 +9,17 @@ use kleene_model::{ContainerId, LinkName};
 
 use crate::config::Config;
 
-use super::killing;
+use super::{images, killing};
 
 /// Removes what a container has only while it runs, but its run directory.
 pub(super) fn clear(tools: &dyn Tools, config: &Config, id: ContainerId) {
     if let Err(why) = remove_jail(tools, id) {
         tracing::warn!(container = %id, why, "the jail stays");
     }
-    let root = bundle::root(&config.container_dir(id));
-    if let Err(err) = mounts::clear(tools, &root) {
-        tracing::warn!(container = %id, why = chain(&err), "something stays mounted");
+    for root in [bundle::root(&config.container_dir(id)), images::root(config, id)] {
+        if let Err(err) = mounts::clear(tools, &root) {
+            tracing::warn!(container = %id, why = chain(&err), "something stays mounted");
+        }
     }
 }
 

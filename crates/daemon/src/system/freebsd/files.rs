@@ -18,6 +18,8 @@ use kleene_supervise::proto::{JailSetup, LogLimits, NetworkNamespace, RootFs, Se
 use crate::config::Config;
 use crate::system::Error;
 
+use super::images;
+
 /// Looks at the source of a mount; it is looked at again at every start.
 ///
 /// # Errors
@@ -44,7 +46,14 @@ pub(super) fn lay_out(
     for dir in [&config.run_dir(container.id), &log_dir] {
         make_dir(dir)?;
     }
-    let image = HostUsr::ensure(tools, &config.images_dir()).map_err(|err| say(&err))?;
+    let (host_usr, root);
+    let image = if container.image == kleene_model::Image::host_usr().id {
+        host_usr = HostUsr::ensure(tools, &config.images_dir()).map_err(|err| say(&err))?;
+        Image::HostUsr(&host_usr)
+    } else {
+        root = images::make_root(tools, config, container)?;
+        Image::Stored(&root)
+    };
     let binds = container
         .mounts
         .iter()
@@ -64,7 +73,7 @@ pub(super) fn lay_out(
             parameters: &parameters,
             ruleset,
             dir: &config.container_dir(container.id),
-            image: Image::HostUsr(&image),
+            image,
             binds: &binds,
         },
     )
@@ -104,9 +113,9 @@ pub(super) fn remove_later(tools: &dyn Tools, path: &Path, trash: &Path) -> Resu
 ///
 /// # Errors
 /// When something of it cannot be deleted.
-pub(crate) fn empty_trash(trash: &Path) -> Result<(), Error> {
-    storage::empty_trash(trash).map_err(|err| chain(&err))?;
-    Ok(())
+pub(super) fn empty_trash(tools: &dyn Tools, config: &Config) -> Result<(), Error> {
+    storage::empty_trash(&config.trash_dir()).map_err(|err| chain(&err))?;
+    images::empty_trash(tools, config)
 }
 
 /// Moves skeletons of the host as it was before into the trash. Before any job, since
@@ -114,7 +123,7 @@ pub(crate) fn empty_trash(trash: &Path) -> Result<(), Error> {
 ///
 /// # Errors
 /// When they cannot be found or moved.
-pub(crate) fn forget_images(config: &Config) -> Result<(), Error> {
+pub(crate) fn forget_skeletons(config: &Config) -> Result<(), Error> {
     let (images, trash) = (config.images_dir(), config.trash_dir());
     let count = HostUsr::remove_older(&images, &trash).map_err(|err| chain(&err))?;
     if count > 0 {

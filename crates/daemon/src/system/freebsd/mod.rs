@@ -8,6 +8,7 @@ mod clear;
 mod files;
 mod firewall;
 mod follow;
+mod images;
 mod inspect;
 mod killing;
 mod limits;
@@ -16,6 +17,7 @@ mod purge;
 mod root;
 mod stacks;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,16 +27,17 @@ use kleene_engine::host::{Promise, chain};
 use kleene_host::freebsd::net::{self, FreeBsdHost};
 use kleene_host::freebsd::pf::{Leave, counters};
 use kleene_host::freebsd::run::System;
-use kleene_model::{Container, ContainerId, InstanceName, LinkName, NetworkId};
+use kleene_model::api::ImageCreateConfig;
+use kleene_model::{Container, ContainerId, ImageId, InstanceName, LinkName, NetworkId};
 use kleene_supervise::proto::Setup;
 
 use crate::config::Config;
 use crate::core::Core;
 
 use super::types::Fate;
-use super::{Counted, Error};
+use super::{Counted, Error, ImageMade};
 
-pub(crate) use files::{check_mount, empty_trash, forget_images};
+pub(crate) use files::{check_mount, forget_skeletons};
 pub(crate) use firewall::{Firewalls, explained};
 pub(crate) use follow::Monitor;
 pub(crate) use inspect::inspect;
@@ -136,6 +139,60 @@ pub(crate) fn lay_out_without_overlay(
 /// When something stays mounted below it, or it cannot be moved.
 pub(crate) fn remove_later(path: &Path, trash: &Path) -> Result<(), Error> {
     Ok(files::remove_later(&System, path, trash)?)
+}
+
+/// Deletes what is in the trash.
+///
+/// # Errors
+/// When something of it cannot be deleted.
+pub(crate) fn empty_trash(config: &Config) -> Result<(), Error> {
+    files::empty_trash(&System, config)
+}
+
+/// Makes an image.
+///
+/// # Errors
+/// What the request lacks, or a tool says. Nothing of the image stays then.
+pub(crate) fn create_image(
+    config: &Config,
+    id: ImageId,
+    request: &ImageCreateConfig,
+    say: &dyn Fn(&str),
+) -> Result<ImageMade, Error> {
+    Ok(images::create_image(&System, config, id, request, say)?)
+}
+
+/// Takes an image's files out of the way.
+///
+/// # Errors
+/// While something stands on it; what a tool says.
+pub(crate) fn discard_image(config: &Config, id: ImageId) -> Result<(), Error> {
+    Ok(images::discard_image(&System, config, id)?)
+}
+
+/// The images whose files are there, whole or not.
+///
+/// # Errors
+/// What the kernel or a tool says.
+pub(crate) fn images(config: &Config) -> Result<Vec<ImageId>, Error> {
+    Ok(images::images(&System, config)?)
+}
+
+/// Takes the root of a container out of the way, where it is not in the container's
+/// directory.
+///
+/// # Errors
+/// When something stays mounted in it; what a tool says.
+pub(crate) fn discard_root(config: &Config, id: ContainerId) -> Result<(), Error> {
+    Ok(images::discard_root(&System, config, id)?)
+}
+
+/// Takes roots of containers out of the way that are not known.
+///
+/// # Errors
+/// When they cannot be listed, or the first that stays.
+pub(crate) fn forget_roots(config: &Config, known: &BTreeSet<ContainerId>) -> Result<(), Error> {
+    Ok(images::forget_roots(&System, config, known)?)
 }
 
 /// Has packets that the policy blocks told of.

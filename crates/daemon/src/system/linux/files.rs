@@ -22,8 +22,8 @@ pub(crate) fn remove_later(path: &Path, trash: &Path) -> Result<(), Error> {
 ///
 /// # Errors
 /// When something of it cannot be deleted.
-pub(crate) fn empty_trash(trash: &Path) -> Result<(), Error> {
-    storage::empty_trash(trash).map_err(|err| chain(&err))?;
+pub(crate) fn empty_trash(config: &Config) -> Result<(), Error> {
+    storage::empty_trash(&config.trash_dir()).map_err(|err| chain(&err))?;
     Ok(())
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn empty_trash(trash: &Path) -> Result<(), Error> {
 ///
 /// # Errors
 /// When they cannot be found or moved.
-pub(crate) fn forget_images(config: &Config) -> Result<(), Error> {
+pub(crate) fn forget_skeletons(config: &Config) -> Result<(), Error> {
     let containers = config.root.join("containers");
     let (images, trash) = (config.images_dir(), config.trash_dir());
     let count = HostUsr::remove_older(&images, &containers, &trash).map_err(|err| chain(&err))?;

@@ -1,0 +1,184 @@
+//! The files of images: made before an image is known to the engine, deleted after
+//! it is known no more. What is found without being known was left by a daemon that
+//! died in between.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kleene_engine::{Command, Outcome};
+use kleene_model::api::ImageCreateConfig;
+use kleene_model::refusal::ImageRefusal;
+use kleene_model::{Image, ImageId, Nametag, Refusal};
+use tokio::sync::{mpsc, oneshot};
+
+use super::setup::empty_trash;
+use crate::config::Config;
+use crate::core::{self, Core};
+use crate::system::{self, ImageMade};
+
+/// The images that are being made.
+#[derive(Clone, Default)]
+pub(crate) struct Images(Arc<Mutex<BTreeSet<ImageId>>>);
+
+/// An image that is being made.
+pub(crate) struct Making {
+    /// What is told meanwhile, a line each; it ends before the result comes.
+    pub(crate) said: mpsc::UnboundedReceiver<String>,
+    /// Its id in the end, or why there is none.
+    pub(crate) made: oneshot::Receiver<Result<ImageId, String>>,
+}
+
+/// What became of images that were to go.
+pub(crate) struct Forgotten {
+    /// Those that are gone.
+    pub(crate) gone: Vec<ImageId>,
+    /// Why one could not go, and is there as before.
+    pub(crate) kept: Option<Refusal>,
+}
+
+impl Images {
+    fn list(&self) -> MutexGuard<'_, BTreeSet<ImageId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes an image, on a thread of its own: the daemon's end waits for no download.
+    pub(crate) fn make(
+        &self,
+        core: &Core,
+        config: &Arc<Config>,
+        request: ImageCreateConfig,
+    ) -> Making {
+        let (say, said) = mpsc::unbounded_channel();
+        let (tell, made) = oneshot::channel();
+        let (images, core, config) = (self.clone(), core.clone(), Arc::clone(config));
+        let thread = std::thread::Builder::new().name("image".to_owned());
+        let spawned = thread.spawn(move || {
+            let id = images.draw(&core);
+            let result = make(&core, &config, id, &request, &|line| {
+                // A client that has gone is told nothing.
+                drop(say.send(line.to_owned()));
+            });
+            images.list().remove(&id);
+            drop(say);
+            match &result {
+                Ok(id) => tracing::info!(image = %id, "made"),
+                Err(why) => tracing::warn!(image = %id, why, "not made"),
+            }
+            drop(tell.send(result));
+        });
+        if let Err(err) = spawned {
+            // Both ends that it had are gone, which is told as an unexpected end.
+            tracing::error!(%err, "no thread for an image");
+        }
+        Making { said, made }
+    }
+
+    /// An id that no image has, held as that of one that is being made.
+    fn draw(&self, core: &Core) -> ImageId {
+        let mut making = self.list();
+        let state = core.snapshot();
+        loop {
+            let Some(id) = ImageId::from_bytes(core::draw()) else { continue };
+            if state.image(id).is_none() && making.insert(id) {
+                return id;
+            }
+        }
+    }
+
+    /// Has images forgotten, and deletes their files. One whose files cannot go, as
+    /// others stand on them, is known again.
+    ///
+    /// # Errors
+    /// The engine's refusal: nothing was forgotten then.
+    pub(crate) async fn forget(
+        &self,
+        core: &Core,
+        config: &Arc<Config>,
+        command: Command,
+    ) -> Result<Forgotten, Refusal> {
+        let Outcome::Forgotten(images) = core.command(command).await? else {
+            unreachable!("only images are forgotten by this command")
+        };
+        let (mut gone, mut kept) = (Vec::new(), None);
+        for image in images {
+            let (id, config) = (image.id, Arc::clone(config));
+            let deleted =
+                tokio::task::spawn_blocking(move || system::discard_image(&config, id)).await;
+            let deleted = deleted
+                .map_err(|err| format!("it ended: {err}"))
+                .and_then(|discarded| discarded.map_err(|err| err.to_string()));
+            match deleted {
+                Ok(()) => gone.push(id),
+                Err(why) => {
+                    tracing::warn!(image = %id, why, "it stays");
+                    core.command(Command::ImageRestore(Box::new(Image::clone(&image)))).await?;
+                    kept =
+                        Some(Refusal::Host { what: format!("could not remove image {id}: {why}") });
+                }
+            }
+        }
+        let config = Arc::clone(config);
+        drop(tokio::task::spawn_blocking(move || empty_trash(&config)));
+        Ok(Forgotten { gone, kept })
+    }
+
+    /// Deletes files of images that nobody knows.
+    ///
+    /// # Errors
+    /// When they cannot be listed, or the first that stays.
+    pub(super) fn collect(&self, core: &Core, config: &Config) -> Result<(), system::Error> {
+        // One that is being made is known before it is made no more, so this order
+        // misses none.
+        let found = system::images(config)?;
+        let making = self.list().clone();
+        let state = core.snapshot();
+        let mut first = Ok(());
+        for id in found {
+            if making.contains(&id) || state.image(id).is_some() {
+                continue;
+            }
+            tracing::info!(image = %id, "left behind by an image that is not known");
+            first = first.and(system::discard_image(config, id));
+        }
+        first
+    }
+}
+
+fn make(
+    core: &Core,
+    config: &Config,
+    id: ImageId,
+    request: &ImageCreateConfig,
+    say: &dyn Fn(&str),
+) -> Result<ImageId, String> {
+    // Before anything is made.
+    let named = nametag(&request.tag)?;
+    let ImageMade { dataset, release } = system::create_image(config, id, request, say)?;
+    // One that the user has chosen says more than that of the release.
+    let found = release.filter(|_| request.autotag && named.is_none());
+    let known = match found.as_deref().map(nametag).transpose() {
+        Ok(found) => {
+            // When it was made is the engine's to say.
+            let image = Box::new(Image::of_base_system(id, String::new(), dataset));
+            let nametag = named.or(found.flatten());
+            core.ask(Command::ImageAdd { image, nametag }).map_err(|refusal| refusal.to_string())
+        }
+        Err(why) => Err(why),
+    };
+    known.map(|_| id).inspect_err(|_| {
+        if let Err(err) = system::discard_image(config, id) {
+            tracing::warn!(image = %id, %err, "what was made of it stays");
+        }
+    })
+}
+
+/// A name that an image may be given.
+fn nametag(text: &str) -> Result<Option<Nametag>, String> {
+    let nametag = Nametag::parse(text).and_then(|nametag| match nametag {
+        Some(nametag) if nametag.is_reserved() => {
+            Err(ImageRefusal::NameReserved { nametag: nametag.to_string() })
+        }
+        nametag => Ok(nametag),
+    });
+    nametag.map_err(|refusal| refusal.to_string())
+}
