@@ -3,6 +3,7 @@
 mod drivers;
 mod executions;
 mod heal;
+mod images;
 mod live;
 mod matrix;
 mod networks;
@@ -38,6 +39,7 @@ pub fn all() -> impl Iterator<Item = &'static Check> {
         drivers::CHECKS,
         matrix::CHECKS,
         executions::CHECKS,
+        images::CHECKS,
         live::CHECKS,
         topology::CHECKS,
         policy::CHECKS,
