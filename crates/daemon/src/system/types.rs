@@ -8,18 +8,14 @@ use kleene_model::{NetworkId, Protocol, Refusal};
 /// Why the system does not do something.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
-    /// It could, and this version does not do it yet.
-    #[error("Unsupported on FreeBSD yet: {0}")]
-    #[cfg_attr(target_os = "linux", allow(dead_code, reason = "everything is there on Linux"))]
-    NotYet(&'static str),
     /// It has nothing to do it with.
     #[error("Unsupported on FreeBSD: {0}")]
     #[cfg_attr(target_os = "linux", allow(dead_code, reason = "everything is there on Linux"))]
     Never(&'static str),
     /// It could, and this version does not do it yet.
     #[error("Unsupported on Linux yet: {0}")]
-    #[cfg_attr(target_os = "freebsd", allow(dead_code, reason = "of Linux"))]
-    NotYetOnLinux(&'static str),
+    #[cfg_attr(target_os = "freebsd", allow(dead_code, reason = "everything is there on FreeBSD"))]
+    NotYet(&'static str),
     /// It was tried: why it failed, in one line.
     #[error("{0}")]
     Failed(String),
@@ -30,9 +26,7 @@ impl Error {
     pub(crate) fn refusal(self, asked: &str) -> Refusal {
         let what = format!("{asked}: {self}");
         match self {
-            Self::NotYet(_) | Self::Never(_) | Self::NotYetOnLinux(_) => {
-                Refusal::Unsupported { what }
-            }
+            Self::NotYet(_) | Self::Never(_) => Refusal::Unsupported { what },
             Self::Failed(_) => Refusal::Host { what },
         }
     }
@@ -138,7 +132,7 @@ mod tests {
     fn what_a_system_lacks_is_said_by_name_and_is_no_failure_of_the_host() {
         let refusal = Error::NotYet("images").refusal("creating an image");
         assert!(matches!(&refusal, Refusal::Unsupported { what }
-            if what == "creating an image: Unsupported on FreeBSD yet: images"));
+            if what == "creating an image: Unsupported on Linux yet: images"));
         let refusal = Error::Never("views").refusal("looking");
         assert!(matches!(&refusal, Refusal::Unsupported { what }
             if what == "looking: Unsupported on FreeBSD: views"));

@@ -16,6 +16,7 @@ pub mod method;
 pub mod mount_table;
 pub mod mounts;
 pub mod net;
+pub mod peer;
 pub mod pf;
 pub mod release;
 pub mod run;

@@ -3,8 +3,11 @@
 use std::path::Path;
 
 use kleene_engine::host::chain;
+use kleene_host::freebsd::peer;
 use kleene_host::freebsd::run::{Call, Tool, Tools};
 use kleene_model::ContainerId;
+use kleene_supervise::client;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::system::Error;
 
@@ -25,9 +28,19 @@ pub(super) fn kill(tools: &dyn Tools, id: ContainerId) -> Result<(), Error> {
 /// Kills who listens on a run directory's socket.
 ///
 /// # Errors
-/// [`Error::NotYet`].
-pub(crate) fn kill_listener(_: &Path) -> Result<(), Error> {
-    Err(Error::NotYet("finding a supervisor by its socket"))
+/// When nobody does, or the kernel does not tell or refuses.
+pub(crate) fn kill_listener(dir: &Path) -> Result<(), Error> {
+    let listener = || -> Result<Pid, String> {
+        let stream = client::connect(dir).map_err(|err| chain(&err))?;
+        peer::listener(&stream).map_err(|err| format!("cannot tell who it is: {err}"))
+    };
+    let pid = listener()?;
+    // There is no handle of a process as on Linux: it may go between this and the kill,
+    // but its number is not given again as soon as that.
+    if listener()? != pid {
+        return Err("another process has taken its place".to_owned().into());
+    }
+    Ok(kill_process(pid, Signal::KILL).map_err(|err| err.to_string())?)
 }
 
 #[cfg(test)]
@@ -47,6 +60,18 @@ mod tests {
             };
             Ok(Answer { status, stdout: String::new(), stderr })
         }
+    }
+
+    #[test]
+    fn where_nobody_listens_nobody_is_killed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert!(kill_listener(dir.path()).is_err());
+        let listening = client::listen(dir.path()).expect("listening");
+        let stream = client::connect(dir.path()).expect("connected");
+        // Whom it would kill: so it is not told to.
+        assert_eq!(peer::listener(&stream).expect("told"), rustix::process::getpid());
+        drop((stream, listening));
+        assert!(kill_listener(dir.path()).is_err());
     }
 
     #[test]

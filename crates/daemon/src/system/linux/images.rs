@@ -11,14 +11,14 @@ use crate::system::{Error, ImageMade};
 /// Makes an image.
 ///
 /// # Errors
-/// [`Error::NotYetOnLinux`].
+/// [`Error::NotYet`].
 pub(crate) fn create_image(
     _: &Config,
     _: ImageId,
     _: &ImageCreateConfig,
     _: &dyn Fn(&str),
 ) -> Result<ImageMade, Error> {
-    Err(Error::NotYetOnLinux("making images; the image 'host-usr' is built in"))
+    Err(Error::NotYet("making images; the image 'host-usr' is built in"))
 }
 
 /// Takes an image's files out of the way.
