@@ -27,7 +27,7 @@ fn the_built_in_image_is_there_and_stays_what_it_is() {
         ("POST", "/images/host-usr/tag?nametag=mine", "another name"),
         ("POST", "/images/host-usr/tag?nametag=a:b:c", "invalid image name 'a:b:c'"),
         ("POST", "/images/host-usr/tag", "Missing field: nametag"),
-        ("DELETE", "/images/nothing", "image not found"),
+        ("DELETE", "/images/nothing", "Error: No such image: nothing"),
         ("POST", "/images/nothing/tag?nametag=mine", "image not found"),
         ("GET", "/images/host-usr:13.2/inspect", "image not found"),
         ("POST", "/images/prune", "Missing field: all"),

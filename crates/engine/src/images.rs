@@ -71,7 +71,13 @@ impl<H: Host, S: Store> Engine<H, S> {
 
     /// Forgets an image.
     pub(crate) fn image_remove(&mut self, reference: &str) -> Result<Outcome, Refusal> {
-        let image = Arc::clone(lookup::image(&self.state, reference)?);
+        let found = lookup::image(&self.state, reference).map_err(|refusal| match refusal {
+            Refusal::ImageNotFound => {
+                ImageRefusal::ToRemoveNotFound { reference: reference.to_owned() }.into()
+            }
+            other => other,
+        });
+        let image = Arc::clone(found?);
         if image.is_built_in() {
             let what = format!("removing the built-in image '{reference}'");
             return Err(Refusal::Unsupported { what });

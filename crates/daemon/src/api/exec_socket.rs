@@ -20,7 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::App;
 use super::output::Frames;
-use super::socket::{Client, accept};
+use super::socket::{CLOSE_BAD_CONFIG, Client, accept};
 use crate::jobs::Expected;
 
 /// `done`, but the client asked not to be attached.
@@ -41,12 +41,16 @@ type Sink<'a> = SplitSink<&'a mut WebSocket, Message>;
 type Source<'a> = SplitStream<&'a mut WebSocket>;
 
 async fn serve(app: &App, client: &mut Client) {
-    let Some(config) = client.config::<ExecStartConfig>().await else { return };
+    let refuse = async |client: &mut Client, detail: String| {
+        let why = format!("invalid parameters: {detail}");
+        client.close(CLOSE_BAD_CONFIG, MessageType::Error, &why).await;
+    };
+    let Some(config) = client.config::<ExecStartConfig>(refuse).await else { return };
     let exec = ExecId::parse(&config.exec_id).ok();
     let attach = config.attach;
     let mut expected = exec.filter(|_| attach).and_then(|exec| app.attachments.expect(exec));
     match app.core.command(Command::ExecStart(config)).await {
-        Err(refusal) => refuse(client, &refusal).await,
+        Err(refusal) => refused(client, &refusal).await,
         Ok(_) if !attach => {
             let text = "succesfully started execution instance in detached mode";
             client.close(CLOSE_DETACHED, MessageType::Closing, text).await;
@@ -54,12 +58,12 @@ async fn serve(app: &App, client: &mut Client) {
         Ok(_) => match (exec, expected.as_mut().and_then(Expected::stream)) {
             (Some(exec), Some(stream)) => attached(app, client, exec, stream).await,
             // The engine takes one start only, so this client's must be it.
-            _ => refuse(client, &Refusal::ExecAlreadyStarted).await,
+            _ => refused(client, &Refusal::ExecAlreadyStarted).await,
         },
     }
 }
 
-async fn refuse(client: &mut Client, refusal: &Refusal) {
+async fn refused(client: &mut Client, refusal: &Refusal) {
     client.say(format!("error: {refusal}")).await;
     client.close(close_code::ERROR, MessageType::Error, "error starting exec instance").await;
 }

@@ -7,14 +7,14 @@ use kleene_model::api::{ImageCreateConfig, MessageType};
 use serde::de::IgnoredAny;
 
 use super::App;
-use super::socket::{Client, accept};
+use super::socket::{CLOSE_BAD_CONFIG, Client, accept};
 
 pub(super) async fn image_create(State(app): State<App>, upgrade: WebSocketUpgrade) -> Response {
     accept(app, upgrade, async |app, mut client| create(&app, &mut client).await)
 }
 
 async fn create(app: &App, client: &mut Client) {
-    let Some(request) = client.config::<ImageCreateConfig>().await else { return };
+    let Some(request) = client.config::<ImageCreateConfig>(refuse).await else { return };
     client.starting().await;
     // Whatever becomes of the client, it is made: as 0.1.1 does it.
     let mut making = app.images.make(&app.core, &app.config, request);
@@ -31,7 +31,7 @@ async fn create(app: &App, client: &mut Client) {
                 Some(Ok(_)) => {}
             },
             () = app.ending.cancelled() => {
-                let text = "kleened ends; the image is not made";
+                let text = "kleened ends; the image may be missing";
                 return client.close(close_code::ERROR, MessageType::Error, text).await;
             }
         }
@@ -42,16 +42,22 @@ async fn create(app: &App, client: &mut Client) {
             client.close_with(close_code::NORMAL, closing, "image created", &id).await;
         }
         Err(why) => {
-            client.say(format!("error: {why}\n")).await;
+            client.say(format!("{why}\n")).await;
             let text = format!("image creation failed: {why}");
             client.close(close_code::ERROR, MessageType::Error, &text).await;
         }
     }
 }
 
+/// Tells of a configuration that cannot be read.
+async fn refuse(client: &mut Client, detail: String) {
+    client.say(format!("{detail}\n")).await;
+    client.close(CLOSE_BAD_CONFIG, MessageType::Error, "invalid parameters").await;
+}
+
 pub(super) async fn image_build(State(app): State<App>, upgrade: WebSocketUpgrade) -> Response {
     accept(app, upgrade, async |_, mut client: Client| {
-        if client.config::<IgnoredAny>().await.is_none() {
+        if client.config::<IgnoredAny>(refuse).await.is_none() {
             return;
         }
         client.starting().await;

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::App;
 
 /// The first frame could not be understood.
-const CLOSE_BAD_CONFIG: u16 = close_code::PROTOCOL;
+pub(super) const CLOSE_BAD_CONFIG: u16 = close_code::PROTOCOL;
 
 /// Largest frame of a client, in bytes.
 const FRAME_MAX: usize = 1 << 20;
@@ -95,9 +95,12 @@ impl Client {
         }
     }
 
-    /// The configuration. A client that sends none that can be read is told, and
-    /// `None` is all there is to it.
-    pub(super) async fn config<T: DeserializeOwned>(&mut self) -> Option<T> {
+    /// The configuration; `None` after the end. One that cannot be read is told by
+    /// `refuse`, as each operation of 0.1.1 tells it in its own way.
+    pub(super) async fn config<T: DeserializeOwned>(
+        &mut self,
+        refuse: impl AsyncFnOnce(&mut Self, String),
+    ) -> Option<T> {
         let ending = self.ending.clone();
         let first = tokio::select! {
             first = self.first_frame() => first,
@@ -109,7 +112,7 @@ impl Client {
         match first {
             Ok(config) => Some(config),
             Err(why) => {
-                self.close(CLOSE_BAD_CONFIG, MessageType::Error, &why).await;
+                refuse(self, why).await;
                 None
             }
         }
@@ -125,18 +128,17 @@ impl Client {
             let bytes = match self.socket.recv().await {
                 Some(Ok(Message::Text(text))) => Bytes::from(text),
                 Some(Ok(Message::Binary(_))) => {
-                    return Err("invalid parameters: the first must be a text frame".to_owned());
+                    return Err("the first must be a text frame".to_owned());
                 }
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
-                Some(Err(err)) => return Err(format!("invalid parameters: {err}")),
+                Some(Err(err)) => return Err(err.to_string()),
                 Some(Ok(Message::Close(_))) | None => {
                     return Err("no configuration came".to_owned());
                 }
             };
             return lenient::body(&bytes).map_err(|refusal| {
                 let why = refusal.to_string();
-                let detail = why.strip_prefix("invalid request: ").unwrap_or(&why).to_owned();
-                format!("invalid parameters: {detail}")
+                why.strip_prefix("invalid request: ").unwrap_or(&why).to_owned()
             });
         }
     }

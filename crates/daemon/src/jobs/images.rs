@@ -16,9 +16,14 @@ use crate::config::Config;
 use crate::core::{self, Core};
 use crate::system::{self, ImageMade};
 
-/// The images that are being made.
+/// The images that are being made, and those that are going.
 #[derive(Clone, Default)]
-pub(crate) struct Images(Arc<Mutex<BTreeSet<ImageId>>>);
+pub(crate) struct Images {
+    making: Arc<Mutex<BTreeSet<ImageId>>>,
+    /// Held by who deletes files of images: whether an image is known is not to change
+    /// under its hands.
+    deleting: Arc<tokio::sync::Mutex<()>>,
+}
 
 /// An image that is being made.
 pub(crate) struct Making {
@@ -38,7 +43,7 @@ pub(crate) struct Forgotten {
 
 impl Images {
     fn list(&self) -> MutexGuard<'_, BTreeSet<ImageId>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes an image, on a thread of its own: the daemon's end waits for no download.
@@ -96,6 +101,7 @@ impl Images {
         config: &Arc<Config>,
         command: Command,
     ) -> Result<Forgotten, Refusal> {
+        let _alone = self.deleting.lock().await;
         let Outcome::Forgotten(images) = core.command(command).await? else {
             unreachable!("only images are forgotten by this command")
         };
@@ -111,7 +117,10 @@ impl Images {
                 Ok(()) => gone.push(id),
                 Err(why) => {
                     tracing::warn!(image = %id, why, "it stays");
-                    core.command(Command::ImageRestore(Box::new(Image::clone(&image)))).await?;
+                    let restore = Command::ImageRestore(Box::new(Image::clone(&image)));
+                    if let Err(err) = core.command(restore).await {
+                        tracing::error!(image = %id, %err, "it is not known again");
+                    }
                     kept =
                         Some(Refusal::Host { what: format!("could not remove image {id}: {why}") });
                 }
@@ -129,6 +138,7 @@ impl Images {
     pub(super) fn collect(&self, core: &Core, config: &Config) -> Result<(), system::Error> {
         // One that is being made is known before it is made no more, so this order
         // misses none.
+        let _alone = self.deleting.blocking_lock();
         let found = system::images(config)?;
         let making = self.list().clone();
         let state = core.snapshot();

@@ -247,12 +247,22 @@ pub(super) fn collect_garbage(context: &Context, known: &BTreeSet<ContainerId>) 
     if let Err(err) = system::forget_skeletons(&context.config) {
         tracing::warn!(why = chain(&err), "what no container stands on stays");
     }
-    if let Err(err) = system::forget_roots(&context.config, known) {
+    let mut used = known.clone();
+    used.extend(living(context));
+    if let Err(err) = system::forget_roots(&context.config, &used) {
         tracing::warn!(why = chain(&err), "roots of containers that are no more stay");
     }
     if let Err(err) = context.images.collect(&context.core, &context.config) {
         tracing::warn!(why = chain(&err), "files of images that are not known stay");
     }
+}
+
+/// The containers whose supervisors live, known or not.
+fn living(context: &Context) -> BTreeSet<ContainerId> {
+    let entries = std::fs::read_dir(context.config.root.join("run")).into_iter().flatten();
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let ids = names.filter_map(|name| ContainerId::parse(&name).ok());
+    ids.filter(|id| !is_dead(&context.config.run_dir(*id))).collect()
 }
 
 /// Empties the trash, unless somebody is already at it: what comes in the

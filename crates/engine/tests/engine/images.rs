@@ -107,7 +107,7 @@ fn an_image_stays_while_containers_stand_on_it() {
     rig.ok(Command::ContainerRemove { container: "web".to_owned() });
     assert_eq!(gone(rig.ok(remove("base:latest"))), [id(1)]);
     expect(&mut rig, &[]);
-    assert_eq!(rig.refused(remove("base")), Refusal::ImageNotFound);
+    assert_eq!(rig.refused(remove("base")).to_string(), "Error: No such image: base");
     let refused = rig.refused(of_image("more", "base"));
     assert_eq!(refused, Refusal::NoSuchImage { reference: "base".to_owned() });
     let refused = rig.refused(remove("host-usr"));

@@ -42,6 +42,9 @@ pub const VECTORS: &[&str] = &[
 /// The user property that marks what is ours.
 const OWNER: &str = "kleene:owner";
 
+/// How long one may take that waits until the pool has written everything.
+const SLOW: Duration = Duration::from_secs(60);
+
 /// How long a dataset may take to be sent and received, or destroyed; and an archive to
 /// be fetched or unpacked.
 pub(crate) const LONG: Duration = Duration::from_secs(3600);
@@ -245,6 +248,17 @@ impl Zfs<'_> {
         self.run("create", name, &call(["create", "-o", &self.mark(), name])).map(drop)
     }
 
+    /// Whether a dataset of somebody is a file system that is there. A volume is none.
+    pub(crate) fn is_filesystem(&self, dataset: &Dataset) -> Result<bool, ZfsError> {
+        let name = &dataset.0;
+        let words = ["list", "-H", "-t", "filesystem", "-o", "mountpoint,mounted", name];
+        match self.run("look at", name, &call(words)) {
+            Ok(_) => Ok(true),
+            Err(ZfsError::Tool { source, .. }) if source.says("not applicable") => Ok(false),
+            Err(err) => Err(err),
+        }
+    }
+
     /// Mounts a dataset unless it is.
     pub(crate) fn ensure_mounted(&self, dataset: &Dataset) -> Result<(), ZfsError> {
         let name = &dataset.0;
@@ -258,12 +272,13 @@ impl Zfs<'_> {
 
     pub(crate) fn take(&self, snapshot: &Snapshot) -> Result<(), ZfsError> {
         let name = &snapshot.0;
-        self.run("take", name, &call(["snapshot", "-o", &self.mark(), name])).map(drop)
+        let words = ["snapshot", "-o", &self.mark(), name];
+        self.run("take", name, &call(words).within(SLOW)).map(drop)
     }
 
     pub(crate) fn clone_to(&self, snapshot: &Snapshot, to: &Dataset) -> Result<(), ZfsError> {
         let words = ["clone", "-o", &self.mark(), &snapshot.0, &to.0];
-        self.run("clone", &snapshot.0, &call(words)).map(drop)
+        self.run("clone", &snapshot.0, &call(words).within(SLOW)).map(drop)
     }
 
     /// Copies a snapshot into a new dataset, and mounts that.
@@ -330,7 +345,12 @@ impl Zfs<'_> {
         if !self.is_ours(&dataset.0)? {
             return Ok(());
         }
-        self.run("rename", &dataset.0, &call(["rename", "-u", &dataset.0, &to.0])).map(drop)
+        let rename = call(["rename", "-u", &dataset.0, &to.0]).within(SLOW);
+        match self.run("rename", &dataset.0, &rename) {
+            // It was too slow, or failed at what comes after: it has gone all the same.
+            Err(_) if self.owner(&dataset.0)? == Owner::Nobody => Ok(()),
+            done => done.map(drop),
+        }
     }
 
     /// Destroys a dataset of ours with its snapshots. Not what was cloned of them.
@@ -347,7 +367,8 @@ impl Zfs<'_> {
         if !self.is_ours(&snapshot.0)? {
             return Ok(());
         }
-        self.run("destroy", &snapshot.0, &call(["destroy", &snapshot.0])).map(drop)
+        let destroy = call(["destroy", &snapshot.0]).within(SLOW);
+        self.run("destroy", &snapshot.0, &destroy).map(drop)
     }
 }
 

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use kleene_model::{ContainerId, ImageId, InstanceName};
 
-use super::archive::ArchiveError;
+use super::archive::{ArchiveError, Url};
 use super::datasets::{self, Dataset, Zfs, ZfsError};
 pub use super::give::Given;
 pub use super::method::{Method, MethodError};
@@ -66,6 +66,20 @@ pub enum StoreError {
     NoImage {
         /// Its id.
         image: ImageId,
+    },
+    /// A dataset without files.
+    #[error("{dataset} is no file system: name one that is, not a volume")]
+    NoFilesystem {
+        /// The dataset.
+        dataset: Dataset,
+    },
+    /// Without ZFS containers have copies of their image.
+    #[error("what {url} gave has {}, neither a directory, a file nor a link: only images on ZFS can hold that", path.display())]
+    Special {
+        /// Where it is.
+        url: Url,
+        /// What it is, below the root.
+        path: PathBuf,
     },
     /// Others stand on it.
     #[error("the image {image} is in use by {}", by.join(", "))]
@@ -221,8 +235,10 @@ impl Store {
     /// Takes an image out of the way, a half made one too. The snapshot that it was
     /// cloned of goes when the trash is emptied.
     ///
+    /// No container may stand on it.
+    ///
     /// # Errors
-    /// While something is cloned of it; what the kernel or a tool says.
+    /// While somebody has cloned it; what the kernel or a tool says.
     pub fn remove_image(&self, tools: &dyn Tools, id: ImageId) -> Result<(), StoreError> {
         self.drop_download(&self.download(id))?;
         match &self.dataset {
@@ -230,10 +246,11 @@ impl Store {
                 let zfs = self.zfs(tools);
                 let layer = own.below(LAYERS).below(&id.to_string());
                 let clones = zfs.clones(&layer.snapshot(IMAGE))?;
-                // What is in the trash goes before it, or with it.
-                let trash = format!("{}/", own.below(TRASH));
-                let by: Vec<String> =
-                    clones.into_iter().filter(|name| !name.starts_with(&trash)).collect();
+                // What is in the trash goes before it, or with it; and roots of
+                // containers are about to, since none stands on it any more.
+                let ours = [TRASH, ROOTS].map(|parent| format!("{}/", own.below(parent)));
+                let is_ours = |name: &String| ours.iter().any(|parent| name.starts_with(parent));
+                let by: Vec<String> = clones.into_iter().filter(|name| !is_ours(name)).collect();
                 if !by.is_empty() {
                     return Err(StoreError::InUse { image: id, by });
                 }
@@ -263,6 +280,7 @@ impl Store {
                 Ok(()) => removed += 1,
                 Err(err) => first = first.and(Err(err.into())),
             }
+            self.remove_mountpoint(&dataset);
         }
         first.map(|()| removed)
     }
@@ -298,6 +316,16 @@ impl Store {
             None => list(&self.root.join(LAYERS))?,
         };
         Ok(names.iter().filter_map(|name| ImageId::parse(name).ok()).collect())
+    }
+
+    /// All images of which something is there.
+    ///
+    /// # Errors
+    /// What the kernel or a tool says.
+    pub fn all_images(&self, tools: &dyn Tools) -> Result<BTreeSet<ImageId>, StoreError> {
+        let mut all = self.halves(tools)?;
+        all.extend(self.images(tools)?);
+        Ok(all)
     }
 
     /// The images that are half made: somebody is at it, or a daemon died at it.
@@ -339,6 +367,18 @@ impl Store {
     /// Where an image is fetched to.
     fn download(&self, id: ImageId) -> PathBuf {
         self.root.join(DOWNLOADS).join(id.to_string())
+    }
+
+    /// Removes the directory where a dataset in the trash was mounted: zfs(8) does that
+    /// for one only that inherits its mountpoint.
+    fn remove_mountpoint(&self, dataset: &Dataset) {
+        let parents = [("a-root-", ROOTS), ("b-layer-", LAYERS)];
+        for (begins, parent) in parents {
+            if let Some(id) = dataset.last().strip_prefix(begins) {
+                // It fails where something is mounted, or in it.
+                drop(std::fs::remove_dir(self.root.join(parent).join(id)));
+            }
+        }
     }
 
     /// Renames a dataset of ours into the trash.

@@ -21,6 +21,7 @@ fn get(name: &str) -> String {
 const OURS: &str = "main\tlocal\n";
 const NONE: &str = "cannot open: dataset does not exist\n";
 const SNAPSHOTS: &str = "zfs list -H -r -d 2 -t snapshot -o name pool/k/layers";
+const BASE: &str = "zfs list -H -t filesystem -o mountpoint,mounted pool/base";
 const LAYERS_BELOW: &str = "zfs list -H -r -d 1 -t filesystem -o name pool/k/layers";
 
 struct Rig {
@@ -92,6 +93,7 @@ fn images_are_cloned_or_copied_of_datasets() {
     let layer = "pool/k/layers/1a0000000001";
     let tools = Scripted::new()
         .refuses(&get(layer), NONE)
+        .says(BASE, "/pool/base\tyes\n")
         .expect(&format!("zfs snapshot -o kleene:owner=main {source}"))
         .expect(&format!("zfs clone -o kleene:owner=main {source} {layer}"))
         .expect(&format!("zfs snapshot -o kleene:owner=main {layer}@image"));
@@ -104,6 +106,7 @@ fn images_are_cloned_or_copied_of_datasets() {
 
     let tools = Scripted::new()
         .refuses(&get(layer), NONE)
+        .says(BASE, "/pool/base\tyes\n")
         .expect(&format!("zfs snapshot -o kleene:owner=main {source}"))
         .says(&format!("zfs send {source}"), "a stream")
         .expect(&format!("zfs receive -u -o kleene:owner=main {layer}"))
@@ -115,7 +118,7 @@ fn images_are_cloned_or_copied_of_datasets() {
         .create_image(&tools, image(), &Method::ZfsCopy(base()), Given::default(), &say)
         .expect("made");
     assert_eq!(said.take(), "copying dataset into the new image, this can take a while...");
-    assert_eq!(tools.inputs()[3], "a stream");
+    assert_eq!(tools.inputs()[4], "a stream");
     // One that is there already is left as it is.
     let tools = Scripted::new().says(&get(layer), OURS);
     let err = store
@@ -127,6 +130,19 @@ fn images_are_cloned_or_copied_of_datasets() {
 }
 
 #[test]
+fn a_volume_is_no_image() {
+    let rig = Rig::new();
+    let store = rig.datasets();
+    let words = "cannot open 'pool/base': operation not applicable to datasets of this type\n";
+    let tools =
+        Scripted::new().refuses(&get("pool/k/layers/1a0000000001"), NONE).refuses(BASE, words);
+    let err =
+        store.create_image(&tools, image(), &Method::ZfsClone(base()), Given::default(), &quiet);
+    let text = err.expect_err("a volume").to_string();
+    assert_eq!(text, "pool/base is no file system: name one that is, not a volume");
+}
+
+#[test]
 fn an_image_that_could_not_be_made_leaves_nothing() {
     let rig = Rig::new();
     let store = rig.datasets();
@@ -135,6 +151,7 @@ fn an_image_that_could_not_be_made_leaves_nothing() {
     let words = format!("cannot create '{layer}': source and target pools differ\n");
     let tools = Scripted::new()
         .refuses(&get(layer), NONE)
+        .says(BASE, "/pool/base\tyes\n")
         .expect(&format!("zfs snapshot -o kleene:owner=main {source}"))
         .refuses(&format!("zfs clone -o kleene:owner=main {source} {layer}"), &words)
         .refuses(&get(layer), NONE)
@@ -147,6 +164,7 @@ fn an_image_that_could_not_be_made_leaves_nothing() {
     let given = Given { resolv_conf: true, localtime: false };
     let tools = Scripted::new()
         .refuses(&get(layer), NONE)
+        .says(BASE, "/pool/base\tyes\n")
         .expect(&format!("zfs snapshot -o kleene:owner=main {source}"))
         .expect(&format!("zfs clone -o kleene:owner=main {source} {layer}"))
         .says(&get(layer), OURS)
@@ -192,11 +210,32 @@ fn containers_are_cloned_and_go_through_the_trash() {
     let err = store.create_container(&tools, image(), container()).expect_err("another's");
     assert!(err.to_string().contains("is not changed"), "{err}");
 
-    // An image in use stays; one whose containers are in the trash goes.
+    // An image that somebody has cloned stays; one of whose containers there are only
+    // roots that go, or are in the trash, goes.
     let clones = format!("zfs get -H -o value clones {snapshot}");
-    let tools = Scripted::new().says(&clones, &format!("{root}\n"));
+    let tools = Scripted::new().says(&clones, &format!("{root},pool/mine\n"));
     let err = store.remove_image(&tools, image()).expect_err("in use").to_string();
-    assert_eq!(err, format!("the image 1a0000000001 is in use by {root}"));
+    assert_eq!(err, "the image 1a0000000001 is in use by pool/mine");
+    let layer = "pool/k/layers/1a0000000001";
+    let rename = format!("zfs rename -u {layer} pool/k/trash/b-layer-1a0000000001");
+    let tools =
+        Scripted::new().says(&clones, &format!("{root}\n")).says(&get(layer), OURS).expect(&rename);
+    store.remove_image(&tools, image()).expect("removed");
+    // A rename that is told to have failed, and has not.
+    let late = "cannot rename: something after it\n";
+    let tools = Scripted::new()
+        .says(&clones, "-\n")
+        .says(&get(layer), OURS)
+        .refuses(&rename, late)
+        .refuses(&get(layer), NONE);
+    store.remove_image(&tools, image()).expect("removed");
+    let tools = Scripted::new()
+        .says(&clones, "-\n")
+        .says(&get(layer), OURS)
+        .refuses(&rename, late)
+        .says(&get(layer), OURS);
+    let err = store.remove_image(&tools, image()).expect_err("it is there").to_string();
+    assert_eq!(err, format!("cannot rename {layer}"));
     let tools = Scripted::new()
         .says(&get(root), OURS)
         .expect(&format!("zfs rename -u {root} pool/k/trash/a-root-c00000000001"))

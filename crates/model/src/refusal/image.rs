@@ -18,6 +18,12 @@ pub enum ImageRefusal {
         /// The name and tag.
         nametag: String,
     },
+    /// It is not there, in the words of removal.
+    #[error("Error: No such image: {reference}")]
+    ToRemoveNotFound {
+        /// What was asked for.
+        reference: String,
+    },
     /// Containers stand on it (the words of 0.1.1).
     #[error("could not remove image {image} since it is used for containers:\n{}", containers.join("\n"))]
     InUse {

@@ -40,7 +40,9 @@ impl Refusal {
             | Self::ContainerToRemoveNotFound
             | Self::ContainerToUpdateNotFound { .. } => (NotFound, "container-not-found"),
             Self::ExecNotFound { .. } => (NotFound, "exec-not-found"),
-            Self::NoSuchImage { .. } | Self::ImageNotFound => (NotFound, "image-not-found"),
+            Self::NoSuchImage { .. }
+            | Self::ImageNotFound
+            | Self::Image(ImageRefusal::ToRemoveNotFound { .. }) => (NotFound, "image-not-found"),
             Self::Ambiguous { .. } => (Conflict, "ambiguous"),
             Self::InvalidNetworkName { .. } => (Invalid, "invalid-network-name"),
             Self::NetworkNameTaken => (Conflict, "network-name-taken"),
@@ -124,7 +126,9 @@ impl Refusal {
             Self::ContainerNotFound
             | Self::ContainerToRemoveNotFound
             | Self::ContainerToUpdateNotFound { .. } => "list the containers: klee container ls -a",
-            Self::NoSuchImage { .. } | Self::ImageNotFound => {
+            Self::NoSuchImage { .. }
+            | Self::ImageNotFound
+            | Self::Image(ImageRefusal::ToRemoveNotFound { .. }) => {
                 "list the images: klee image ls; the built-in one, 'host-usr', is always there"
             }
             Self::Image(ImageRefusal::InUse { .. }) => {

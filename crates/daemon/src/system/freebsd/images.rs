@@ -76,8 +76,7 @@ pub(super) fn discard_image(tools: &dyn Tools, config: &Config, id: ImageId) -> 
 /// What the kernel or a tool says.
 pub(super) fn images(tools: &dyn Tools, config: &Config) -> Result<Vec<ImageId>, String> {
     let Some(store) = find(tools, config)? else { return Ok(Vec::new()) };
-    let mut found = store.halves(tools).map_err(|err| chain(&err))?;
-    found.extend(store.images(tools).map_err(|err| chain(&err))?);
+    let found = store.all_images(tools).map_err(|err| chain(&err))?;
     Ok(found.into_iter().collect())
 }
 

@@ -1,6 +1,6 @@
 //! How images come into a store.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kleene_model::ImageId;
 
@@ -50,6 +50,9 @@ impl Store {
         }
         match method {
             Method::ZfsCopy(dataset) | Method::ZfsClone(dataset) => {
+                if self.dataset.is_some() && !zfs.is_filesystem(dataset)? {
+                    return Err(StoreError::NoFilesystem { dataset: dataset.clone() });
+                }
                 let source = dataset.snapshot(&format!("{SOURCE}{id}"));
                 let copied = matches!(method, Method::ZfsCopy(_));
                 self.image_of_dataset(zfs, made, &source, copied)
@@ -127,6 +130,9 @@ impl Store {
         let root = half(work);
         storage::make_directory(&root, 0o755)?;
         unpack(&root)?;
+        if let Some(path) = special(&root)? {
+            return Err(StoreError::Special { url: url.clone(), path });
+        }
         give(&root, made.given, made.say)?;
         Ok(std::fs::rename(&root, &place).map_err(during("put in place", &place))?)
     }
@@ -162,8 +168,28 @@ impl Store {
     }
 }
 
+/// What is in a tree that cannot be copied, as a path below it. Nobody writes to it.
+fn special(root: &Path) -> Result<Option<PathBuf>, StorageError> {
+    let mut directories = vec![root.to_owned()];
+    while let Some(dir) = directories.pop() {
+        let fail = || during("list", &dir);
+        for entry in std::fs::read_dir(&dir).map_err(fail())? {
+            let entry = entry.map_err(fail())?;
+            // Of a link, its own.
+            let kind = entry.file_type().map_err(fail())?;
+            if kind.is_dir() {
+                directories.push(entry.path());
+            } else if !kind.is_file() && !kind.is_symlink() {
+                let path = entry.path();
+                return Ok(Some(path.strip_prefix(root).unwrap_or(&path).to_owned()));
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// Where an archive is unpacked that becomes a directory of images.
-fn half(work: &Path) -> std::path::PathBuf {
+fn half(work: &Path) -> PathBuf {
     work.join("root")
 }
 
