@@ -16,13 +16,56 @@ use crate::config::Config;
 use crate::core::{self, Core};
 use crate::system::{self, ImageMade};
 
+/// What does the work on files. It may wait.
+trait Files: Send + Sync {
+    fn create(
+        &self,
+        config: &Config,
+        id: ImageId,
+        request: &ImageCreateConfig,
+        say: &dyn Fn(&str),
+    ) -> Result<ImageMade, system::Error>;
+    fn discard(&self, config: &Config, id: ImageId) -> Result<(), system::Error>;
+    fn all(&self, config: &Config) -> Result<Vec<ImageId>, system::Error>;
+}
+
+/// This system.
+struct Here;
+
+impl Files for Here {
+    fn create(
+        &self,
+        config: &Config,
+        id: ImageId,
+        request: &ImageCreateConfig,
+        say: &dyn Fn(&str),
+    ) -> Result<ImageMade, system::Error> {
+        system::create_image(config, id, request, say)
+    }
+
+    fn discard(&self, config: &Config, id: ImageId) -> Result<(), system::Error> {
+        system::discard_image(config, id)
+    }
+
+    fn all(&self, config: &Config) -> Result<Vec<ImageId>, system::Error> {
+        system::images(config)
+    }
+}
+
 /// The images that are being made, and those that are going.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Images {
+    files: Arc<dyn Files>,
     making: Arc<Mutex<BTreeSet<ImageId>>>,
     /// Held by who deletes files of images: whether an image is known is not to change
     /// under its hands.
     deleting: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Default for Images {
+    fn default() -> Self {
+        Self::over(Here)
+    }
 }
 
 /// An image that is being made.
@@ -42,6 +85,10 @@ pub(crate) struct Forgotten {
 }
 
 impl Images {
+    fn over(files: impl Files + 'static) -> Self {
+        Self { files: Arc::new(files), making: Arc::default(), deleting: Arc::default() }
+    }
+
     fn list(&self) -> MutexGuard<'_, BTreeSet<ImageId>> {
         self.making.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -59,7 +106,7 @@ impl Images {
         let thread = std::thread::Builder::new().name("image".to_owned());
         let spawned = thread.spawn(move || {
             let id = images.draw(&core);
-            let result = make(&core, &config, id, &request, &|line| {
+            let result = make(&*images.files, &core, &config, id, &request, &|line| {
                 // A client that has gone is told nothing.
                 drop(say.send(line.to_owned()));
             });
@@ -107,9 +154,8 @@ impl Images {
         };
         let (mut gone, mut kept) = (Vec::new(), None);
         for image in images {
-            let (id, config) = (image.id, Arc::clone(config));
-            let deleted =
-                tokio::task::spawn_blocking(move || system::discard_image(&config, id)).await;
+            let (id, config, files) = (image.id, Arc::clone(config), Arc::clone(&self.files));
+            let deleted = tokio::task::spawn_blocking(move || files.discard(&config, id)).await;
             let deleted = deleted
                 .map_err(|err| format!("it ended: {err}"))
                 .and_then(|discarded| discarded.map_err(|err| err.to_string()));
@@ -139,7 +185,7 @@ impl Images {
         // One that is being made is known before it is made no more, so this order
         // misses none.
         let _alone = self.deleting.blocking_lock();
-        let found = system::images(config)?;
+        let found = self.files.all(config)?;
         let making = self.list().clone();
         let state = core.snapshot();
         let mut first = Ok(());
@@ -148,13 +194,14 @@ impl Images {
                 continue;
             }
             tracing::info!(image = %id, "left behind by an image that is not known");
-            first = first.and(system::discard_image(config, id));
+            first = first.and(self.files.discard(config, id));
         }
         first
     }
 }
 
 fn make(
+    files: &dyn Files,
     core: &Core,
     config: &Config,
     id: ImageId,
@@ -163,7 +210,7 @@ fn make(
 ) -> Result<ImageId, String> {
     // Before anything is made.
     let named = nametag(&request.tag)?;
-    let ImageMade { dataset, release } = system::create_image(config, id, request, say)?;
+    let ImageMade { dataset, release } = files.create(config, id, request, say)?;
     // One that the user has chosen says more than that of the release.
     let found = release.filter(|_| request.autotag && named.is_none());
     let known = match found.as_deref().map(nametag).transpose() {
@@ -176,7 +223,7 @@ fn make(
         Err(why) => Err(why),
     };
     known.map(|_| id).inspect_err(|_| {
-        if let Err(err) = system::discard_image(config, id) {
+        if let Err(err) = files.discard(config, id) {
             tracing::warn!(image = %id, %err, "what was made of it stays");
         }
     })
@@ -192,3 +239,7 @@ fn nametag(text: &str) -> Result<Option<Nametag>, String> {
     });
     nametag.map_err(|refusal| refusal.to_string())
 }
+
+#[cfg(test)]
+#[path = "images_tests.rs"]
+mod tests;

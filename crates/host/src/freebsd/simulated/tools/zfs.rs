@@ -269,9 +269,12 @@ fn clone(s: &mut Session<'_>, args: &[&str]) -> Done {
     let from = mountpoint(s.state, of);
     let origin = Some((*origin).to_owned());
     make(s, name, Dataset { origin, properties, mounted }, parents)?;
-    // Files are there outside this simulation, where a tool has made some.
+    // Files are there outside this simulation, where a tool has made some; and only
+    // below the same root, so that nothing is written elsewhere.
     let (from, to) = (Path::new(&from), mountpoint(s.state, name));
-    if mounted && from.is_dir() {
+    let root = from.parent().and_then(Path::parent).filter(|root| root.parent().is_some());
+    let beside = root.is_some_and(|root| Path::new(&to).starts_with(root));
+    if mounted && beside && from.is_dir() {
         let copied = Path::new(&to).parent().map(std::fs::create_dir_all).transpose();
         let copied = copied
             .map_err(|err| err.to_string())
