@@ -7,7 +7,7 @@ use kleene_model::api::{
     ContainerConfig, EndPointConfig, ExecConfig, ExecStartConfig, ExplainConfig, NetworkConfig,
     PublishedPortConfig, UnpublishConfig, Window,
 };
-use kleene_model::{Container, ContainerId, ExecId, Image, LinkName, Nametag, Refusal};
+use kleene_model::{Container, ContainerId, ExecId, Image, ImageId, LinkName, Nametag, Refusal};
 
 use crate::change::Owned;
 use crate::passage::{Explained, Passing};
@@ -103,8 +103,10 @@ pub enum Command {
     },
     /// Take in an image whose files are there, whole. From now on it is known.
     ImageAdd {
-        /// The image; its name and time of making are set here.
-        image: Box<Image>,
+        /// Its id, which no image has.
+        image: ImageId,
+        /// The dataset that holds it; empty where there is none.
+        dataset: String,
         /// What it shall be called; another image of that name loses it.
         nametag: Option<Nametag>,
     },

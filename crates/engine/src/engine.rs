@@ -267,7 +267,9 @@ impl<H: Host, S: Store> Engine<H, S> {
             Command::ContainerStop { container, grace_ms } => {
                 return self.container_stop(&container, grace_ms, token);
             }
-            Command::ImageAdd { image, nametag } => self.image_add(*image, nametag, given)?,
+            Command::ImageAdd { image, dataset, nametag } => {
+                self.image_add(image, dataset, nametag, given)?
+            }
             Command::ImageRestore(image) => self.image_restore(*image)?,
             Command::ImageTag { image, nametag } => self.image_tag(&image, &nametag)?,
             Command::ImageRemove { image } => self.image_remove(&image)?,

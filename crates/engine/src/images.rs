@@ -17,21 +17,17 @@ impl<H: Host, S: Store> Engine<H, S> {
     /// Takes in an image that is whole.
     pub(crate) fn image_add(
         &mut self,
-        mut image: Image,
+        id: ImageId,
+        dataset: String,
         nametag: Option<Nametag>,
         given: &Given<'_>,
     ) -> Result<Outcome, Refusal> {
         let mut next = self.state.clone();
-        if next.image(image.id).is_some() {
-            return Err(Refusal::Host { what: format!("the image {} is there already", image.id) });
+        if next.image(id).is_some() {
+            return Err(Refusal::Host { what: format!("the image {id} is there already") });
         }
-        if let Some(nametag) = &nametag {
-            take_name(&mut next, nametag)?;
-        }
-        image.call(nametag);
-        image.created.clone_from(&given.now);
-        let id = image.id;
-        next.put_image(Arc::new(image));
+        next.put_image(Arc::new(Image::of_base_system(id, given.now.clone(), dataset)));
+        give_name(&mut next, id, nametag)?;
         self.commit(next, Durability::Disk)?;
         Ok(Outcome::Id(id.to_string()))
     }
@@ -57,14 +53,8 @@ impl<H: Host, S: Store> Engine<H, S> {
             return Err(Refusal::Unsupported { what });
         }
         let id = image.id;
-        if nametag.as_ref().is_some_and(|nametag| image.is_called(nametag)) {
-            return Ok(Outcome::Id(id.to_string()));
-        }
         let mut next = self.state.clone();
-        if let Some(nametag) = &nametag {
-            take_name(&mut next, nametag)?;
-        }
-        next.edit_image(id, |image| image.call(nametag));
+        give_name(&mut next, id, nametag)?;
         self.commit(next, Durability::Disk)?;
         Ok(Outcome::Id(id.to_string()))
     }
@@ -156,14 +146,13 @@ impl State {
     }
 }
 
-/// Takes a name away from the image that has it.
-fn take_name(next: &mut State, nametag: &Nametag) -> Result<(), Refusal> {
-    if nametag.is_reserved() {
-        return Err(ImageRefusal::NameReserved { nametag: nametag.to_string() }.into());
+/// Gives an image a name, which the image that has it loses, or takes its own away.
+fn give_name(state: &mut State, id: ImageId, nametag: Option<Nametag>) -> Result<(), Refusal> {
+    let nametag = nametag.map(Nametag::permit_new).transpose()?;
+    let holder = nametag.as_ref().and_then(|nametag| state.image_called(nametag));
+    if let Some(holder) = holder.map(|image| image.id) {
+        state.edit_image(holder, |image| image.call(None));
     }
-    let holder: Option<ImageId> = next.image_called(nametag).map(|image| image.id);
-    if let Some(holder) = holder {
-        next.edit_image(holder, |image| image.call(None));
-    }
+    state.edit_image(id, |image| image.call(nametag));
     Ok(())
 }

@@ -116,10 +116,24 @@ impl Nametag {
         Err(ImageRefusal::InvalidName { nametag: text.to_owned() })
     }
 
-    /// Whether it is the name of the built-in image, with whatever tag.
-    #[must_use]
-    pub fn is_reserved(&self) -> bool {
-        self.name == HOST_USR
+    /// The same for a name that an image is to be given.
+    ///
+    /// # Errors
+    /// [`ImageRefusal::InvalidName`]; [`ImageRefusal::NameReserved`] for the name of the
+    /// built-in image, with whatever tag.
+    pub fn parse_new(text: &str) -> Result<Option<Self>, ImageRefusal> {
+        Self::parse(text)?.map(Self::permit_new).transpose()
+    }
+
+    /// Gives it back where an image may be given it.
+    ///
+    /// # Errors
+    /// [`ImageRefusal::NameReserved`].
+    pub fn permit_new(self) -> Result<Self, ImageRefusal> {
+        if self.name == HOST_USR {
+            return Err(ImageRefusal::NameReserved { nametag: self.to_string() });
+        }
+        Ok(self)
     }
 }
 

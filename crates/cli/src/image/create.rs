@@ -40,7 +40,7 @@ pub(crate) struct CreateImageArgs {
     /// Do not copy the host's /etc/localtime
     #[arg(long, overrides_with_all = ["localtime", "no_localtime"])]
     no_localtime: bool,
-    /// Update it by freebsd-update(8)
+    /// Update it by freebsd-update(8); unsupported in this version
     #[arg(long, overrides_with_all = ["update", "no_update"])]
     update: bool,
     /// Do not update it (the default)
@@ -97,21 +97,18 @@ fn config(args: CreateImageArgs) -> Result<ImageCreateConfig, Failure> {
             Failure::SourceMissing { method }
         })
     };
-    let (url, zfs_dataset) = match method {
-        Method::Fetch => (needed()?, String::new()),
-        Method::FetchAuto => (String::new(), String::new()),
-        Method::ZfsCopy | Method::ZfsClone => (String::new(), needed()?),
+    let none = String::new;
+    let (method, url, zfs_dataset) = match method {
+        Method::Fetch => (ImageMethod::Fetch, needed()?, none()),
+        Method::FetchAuto => (ImageMethod::FetchAuto, none(), none()),
+        Method::ZfsCopy => (ImageMethod::ZfsCopy, none(), needed()?),
+        Method::ZfsClone => (ImageMethod::ZfsClone, none(), needed()?),
     };
     let extra: Vec<String> = words.collect();
     if !extra.is_empty() {
         return Err(Failure::TooManyArguments { extra: extra.join(" ") });
     }
-    let (method, autotag) = match method {
-        Method::Fetch => (ImageMethod::Fetch, false),
-        Method::FetchAuto => (ImageMethod::FetchAuto, !no_autotag && tag.is_empty()),
-        Method::ZfsCopy => (ImageMethod::ZfsCopy, false),
-        Method::ZfsClone => (ImageMethod::ZfsClone, false),
-    };
+    let autotag = method == ImageMethod::FetchAuto && !no_autotag && tag.is_empty();
     let (dns, localtime) = (!no_dns, !no_localtime);
     Ok(ImageCreateConfig { method, tag, dns, localtime, update, zfs_dataset, url, autotag })
 }

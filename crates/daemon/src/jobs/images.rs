@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kleene_engine::{Command, Outcome};
 use kleene_model::api::ImageCreateConfig;
-use kleene_model::refusal::ImageRefusal;
 use kleene_model::{Image, ImageId, Nametag, Refusal};
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,7 +25,7 @@ trait Files: Send + Sync {
         say: &dyn Fn(&str),
     ) -> Result<ImageMade, system::Error>;
     fn discard(&self, config: &Config, id: ImageId) -> Result<(), system::Error>;
-    fn all(&self, config: &Config) -> Result<Vec<ImageId>, system::Error>;
+    fn all(&self, config: &Config) -> Result<BTreeSet<ImageId>, system::Error>;
 }
 
 /// This system.
@@ -47,7 +46,7 @@ impl Files for Here {
         system::discard_image(config, id)
     }
 
-    fn all(&self, config: &Config) -> Result<Vec<ImageId>, system::Error> {
+    fn all(&self, config: &Config) -> Result<BTreeSet<ImageId>, system::Error> {
         system::images(config)
     }
 }
@@ -209,35 +208,20 @@ fn make(
     say: &dyn Fn(&str),
 ) -> Result<ImageId, String> {
     // Before anything is made.
-    let named = nametag(&request.tag)?;
+    let named = Nametag::parse_new(&request.tag).map_err(|refusal| refusal.to_string())?;
     let ImageMade { dataset, release } = files.create(config, id, request, say)?;
     // One that the user has chosen says more than that of the release.
-    let found = release.filter(|_| request.autotag && named.is_none());
-    let known = match found.as_deref().map(nametag).transpose() {
-        Ok(found) => {
-            // When it was made is the engine's to say.
-            let image = Box::new(Image::of_base_system(id, String::new(), dataset));
-            let nametag = named.or(found.flatten());
-            core.ask(Command::ImageAdd { image, nametag }).map_err(|refusal| refusal.to_string())
-        }
-        Err(why) => Err(why),
-    };
-    known.map(|_| id).inspect_err(|_| {
+    let release = release.filter(|_| request.autotag && named.is_none());
+    let nametag = release.map_or(Ok(named), |release| Nametag::parse_new(&release));
+    let known = nametag
+        .map_err(Refusal::from)
+        .and_then(|nametag| core.ask(Command::ImageAdd { image: id, dataset, nametag }));
+    known.map(|_| id).map_err(|refusal| {
         if let Err(err) = files.discard(config, id) {
             tracing::warn!(image = %id, %err, "what was made of it stays");
         }
+        refusal.to_string()
     })
-}
-
-/// A name that an image may be given.
-fn nametag(text: &str) -> Result<Option<Nametag>, String> {
-    let nametag = Nametag::parse(text).and_then(|nametag| match nametag {
-        Some(nametag) if nametag.is_reserved() => {
-            Err(ImageRefusal::NameReserved { nametag: nametag.to_string() })
-        }
-        nametag => Ok(nametag),
-    });
-    nametag.map_err(|refusal| refusal.to_string())
 }
 
 #[cfg(test)]

@@ -65,8 +65,8 @@ impl Files for Disk {
         Ok(())
     }
 
-    fn all(&self, _: &Config) -> Result<Vec<ImageId>, system::Error> {
-        Ok(self.state().there.iter().copied().collect())
+    fn all(&self, _: &Config) -> Result<BTreeSet<ImageId>, system::Error> {
+        Ok(self.state().there.clone())
     }
 }
 

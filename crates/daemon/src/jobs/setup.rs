@@ -229,13 +229,15 @@ fn clear_left_behind(context: &Context, id: ContainerId) {
 /// `known` are the containers there are.
 pub(super) fn collect_garbage(context: &Context, known: &BTreeSet<ContainerId>) {
     let trash = context.config.trash_dir();
+    let mut used = known.clone();
+    used.extend(living(context));
     for dir in ["containers", "run"].iter().chain(system::RUN_STATE) {
         let entries = std::fs::read_dir(context.config.root.join(dir)).into_iter().flatten();
         for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             // What is not called like a container is not ours to remove.
             let Ok(id) = ContainerId::parse(&name) else { continue };
-            if known.contains(&id) || !is_dead(&context.config.run_dir(id)) {
+            if used.contains(&id) {
                 continue;
             }
             tracing::info!(path = %path.display(), "left behind by a container that is no more");
@@ -247,8 +249,6 @@ pub(super) fn collect_garbage(context: &Context, known: &BTreeSet<ContainerId>) 
     if let Err(err) = system::forget_skeletons(&context.config) {
         tracing::warn!(why = chain(&err), "what no container stands on stays");
     }
-    let mut used = known.clone();
-    used.extend(living(context));
     if let Err(err) = system::forget_roots(&context.config, &used) {
         tracing::warn!(why = chain(&err), "roots of containers that are no more stay");
     }

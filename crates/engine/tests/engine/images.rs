@@ -10,9 +10,8 @@ fn id(byte: u8) -> ImageId {
 }
 
 fn add(byte: u8, nametag: &str) -> Command {
-    let image = Image::of_base_system(id(byte), String::new(), format!("pool/{byte}"));
     let nametag = Nametag::parse(nametag).expect("a nametag");
-    Command::ImageAdd { image: Box::new(image), nametag }
+    Command::ImageAdd { image: id(byte), dataset: format!("pool/{byte}"), nametag }
 }
 
 fn tag(image: &str, nametag: &str) -> Command {

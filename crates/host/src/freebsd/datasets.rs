@@ -22,7 +22,6 @@ pub const VECTORS: &[&str] = &[
     "kldstat -q -m {module}",
     "zfs list -H -o name,mountpoint {root}",
     "zfs list -H -r -d 1 -t filesystem -o name {dataset}",
-    "zfs list -H -r -d 2 -t snapshot -o name {dataset}",
     "zfs get -H -o value,source kleene:owner {dataset}",
     "zfs get -H -o value clones {snapshot}",
     "zfs get -H -o value origin {dataset}",
@@ -302,19 +301,6 @@ impl Zfs<'_> {
         let names = answer.stdout.lines().filter(|name| *name != parent.0);
         // What has another form is not ours.
         Ok(names.filter_map(|name| Dataset::parse(name).ok()).collect())
-    }
-
-    /// The snapshots of the datasets right below one, and of itself.
-    pub(crate) fn snapshots_below(
-        &self,
-        parent: &Dataset,
-    ) -> Result<Vec<(Dataset, String)>, ZfsError> {
-        let words = ["list", "-H", "-r", "-d", "2", "-t", "snapshot", "-o", "name", &parent.0];
-        let answer = self.run("list what is below", &parent.0, &call(words))?;
-        let names = answer.stdout.lines().filter_map(|name| name.split_once('@'));
-        let snapshots = names
-            .filter_map(|(dataset, name)| Some((Dataset::parse(dataset).ok()?, name.to_owned())));
-        Ok(snapshots.collect())
     }
 
     /// The clones of a snapshot; none where there is no such snapshot.

@@ -7,7 +7,7 @@
 //! image needs neither, see [`super::image`].)
 //!
 //! An image is whole or not there: it has its snapshot last, or is moved to its place
-//! as a whole. What a daemon that died left half is found by [`Store::halves`] and
+//! as a whole. What a daemon that died left half is found by [`Store::images`] and
 //! [`Store::forget_copies`]. `downloads/ID` is where one is fetched to.
 //!
 //! Removing is renaming into the trash, at once; [`Store::empty_trash`] deletes later.
@@ -290,61 +290,26 @@ impl Store {
     /// # Errors
     /// What the kernel or a tool says.
     pub fn containers(&self, tools: &dyn Tools) -> Result<Vec<ContainerId>, StoreError> {
-        let names = match &self.dataset {
-            Some(own) => {
-                let children = self.zfs(tools).children(&own.below(ROOTS))?;
-                children.iter().map(|child| child.last().to_owned()).collect()
-            }
-            None => list(&self.root.join(ROOTS))?,
-        };
+        let names = self.names(tools, ROOTS)?;
         Ok(names.iter().filter_map(|name| ContainerId::parse(name).ok()).collect())
     }
 
-    /// The images that are there as a whole, but the built-in one.
+    /// The images of which something is there, whole or half made, but the built-in one:
+    /// somebody may be at it, or a daemon died at it.
     ///
     /// # Errors
     /// What the kernel or a tool says.
-    pub fn images(&self, tools: &dyn Tools) -> Result<Vec<ImageId>, StoreError> {
-        let names = match &self.dataset {
-            Some(own) => {
-                let snapshots = self.zfs(tools).snapshots_below(&own.below(LAYERS))?;
-                let of = |(layer, name): (Dataset, String)| {
-                    (name == IMAGE).then(|| layer.last().to_owned())
-                };
-                snapshots.into_iter().filter_map(of).collect()
-            }
-            None => list(&self.root.join(LAYERS))?,
-        };
+    pub fn images(&self, tools: &dyn Tools) -> Result<BTreeSet<ImageId>, StoreError> {
+        // In this order, so that one that is put into its place meanwhile is found.
+        let mut names = list(&self.root.join(DOWNLOADS))?;
+        names.extend(self.names(tools, LAYERS)?);
         Ok(names.iter().filter_map(|name| ImageId::parse(name).ok()).collect())
     }
 
-    /// All images of which something is there.
-    ///
-    /// # Errors
-    /// What the kernel or a tool says.
-    pub fn all_images(&self, tools: &dyn Tools) -> Result<BTreeSet<ImageId>, StoreError> {
-        let mut all = self.halves(tools)?;
-        all.extend(self.images(tools)?);
-        Ok(all)
-    }
-
-    /// The images that are half made: somebody is at it, or a daemon died at it.
-    ///
-    /// # Errors
-    /// What the kernel or a tool says.
-    pub fn halves(&self, tools: &dyn Tools) -> Result<BTreeSet<ImageId>, StoreError> {
-        let mut names = list(&self.root.join(DOWNLOADS))?;
-        if let Some(own) = &self.dataset {
-            let layers = self.zfs(tools).children(&own.below(LAYERS))?;
-            names.extend(layers.iter().map(|layer| layer.last().to_owned()));
-        }
-        let mut halves: BTreeSet<ImageId> =
-            names.iter().filter_map(|name| ImageId::parse(name).ok()).collect();
-        // After that, so that one that becomes whole meanwhile is none.
-        for whole in self.images(tools)? {
-            halves.remove(&whole);
-        }
-        Ok(halves)
+    fn names(&self, tools: &dyn Tools, parent: &str) -> Result<Vec<String>, StoreError> {
+        let Some(own) = &self.dataset else { return Ok(list(&self.root.join(parent))?) };
+        let children = self.zfs(tools).children(&own.below(parent))?;
+        Ok(children.iter().map(|child| child.last().to_owned()).collect())
     }
 
     /// Takes away roots of containers whose copying was cut short. There is no copying

@@ -74,10 +74,9 @@ pub(super) fn discard_image(tools: &dyn Tools, config: &Config, id: ImageId) -> 
 ///
 /// # Errors
 /// What the kernel or a tool says.
-pub(super) fn images(tools: &dyn Tools, config: &Config) -> Result<Vec<ImageId>, String> {
-    let Some(store) = find(tools, config)? else { return Ok(Vec::new()) };
-    let found = store.all_images(tools).map_err(|err| chain(&err))?;
-    Ok(found.into_iter().collect())
+pub(super) fn images(tools: &dyn Tools, config: &Config) -> Result<BTreeSet<ImageId>, String> {
+    let Some(store) = find(tools, config)? else { return Ok(BTreeSet::new()) };
+    store.images(tools).map_err(|err| chain(&err))
 }
 
 /// Where the root of a container is that stands on such an image.

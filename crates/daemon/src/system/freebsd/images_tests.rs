@@ -43,10 +43,7 @@ impl Rig {
         let root = dir.path().canonicalize().expect("a path");
         let host = Simulated::new();
         if zfs {
-            host.add_pool("pool");
-            let mountpoint = format!("mountpoint={}", root.display());
-            let words = ["create", "-p", "-o", &mountpoint, "pool/k"];
-            assert_eq!(host.somebody(&Call::new(Tool::Zfs, words)).status, 0);
+            host.mount_dataset("pool/k", &root);
         }
         let base = ["bin/", "bin/sh", "dev/", "etc/", "etc/rc", "proc/", "tmp/"];
         host.serve_archive(URL, &base);
@@ -83,7 +80,7 @@ fn a_container_stands_on_its_image_from_its_first_start_to_its_end() {
         let dataset = if zfs { "pool/k/layers/1a0000000001" } else { "" };
         assert_eq!(made, ImageMade { dataset: dataset.to_owned(), release: None });
         assert_eq!(rig.said.borrow()[0], format!("fetching {URL} ..."));
-        assert_eq!(images(host, config), Ok(vec![image()]));
+        assert_eq!(images(host, config), Ok([image()].into()));
 
         let setup = files::lay_out(host, config, &container, &[]).expect("laid out");
         let root = root(config, container.id);
@@ -111,7 +108,7 @@ fn a_container_stands_on_its_image_from_its_first_start_to_its_end() {
         discard_root(host, config, container.id).expect("removed");
         assert!(!mounted().contains(&dev), "{}", mounted());
         discard_image(host, config, image()).expect("removed");
-        assert_eq!(images(host, config), Ok(Vec::new()));
+        assert_eq!(images(host, config), Ok(BTreeSet::new()));
         files::empty_trash(host, config).expect("emptied");
         let again = files::lay_out(host, config, &container, &[]);
         assert!(again.expect_err("no image").contains("has no files"));
@@ -164,7 +161,7 @@ fn a_host_without_images_has_no_store_and_none_is_made_for_looking() {
     let rig = Rig::new(false);
     let (host, config) = (&rig.host, &rig.config);
     let before = host.calls();
-    assert_eq!(images(host, config), Ok(Vec::new()));
+    assert_eq!(images(host, config), Ok(BTreeSet::new()));
     discard_image(host, config, image()).expect("nothing to do");
     forget_roots(host, config, &BTreeSet::new()).expect("nothing to do");
     empty_trash(host, config).expect("nothing to do");
@@ -173,7 +170,7 @@ fn a_host_without_images_has_no_store_and_none_is_made_for_looking() {
     host.fail_matching(Tool::Fetch, ["-q"], Fault::Refused);
     let why = rig.create(&request(ImageMethod::Fetch)).expect_err("refused");
     assert!(why.starts_with("cannot fetch file:///usr/freebsd-dist/base.txz"), "{why}");
-    assert_eq!(images(host, config), Ok(Vec::new()));
+    assert_eq!(images(host, config), Ok(BTreeSet::new()));
     host.fail_no_more();
     rig.create(&request(ImageMethod::Fetch)).expect("made");
     // What needs no host is refused before anything is made.

@@ -1,7 +1,6 @@
 //! FreeBSD: jails, and the base system's own tools.
 //!
-//! What this version does not do yet is [`Error::NotYet`], by name; what the system
-//! has nothing for is [`Error::Never`].
+//! What the system has nothing for is [`Error::Never`], by name.
 
 mod boot;
 mod clear;
@@ -174,7 +173,7 @@ pub(crate) fn discard_image(config: &Config, id: ImageId) -> Result<(), Error> {
 ///
 /// # Errors
 /// What the kernel or a tool says.
-pub(crate) fn images(config: &Config) -> Result<Vec<ImageId>, Error> {
+pub(crate) fn images(config: &Config) -> Result<BTreeSet<ImageId>, Error> {
     Ok(images::images(&System, config)?)
 }
 

@@ -42,8 +42,8 @@ pub(crate) fn discard_root(_: &Config, _: ContainerId) -> Result<(), Error> {
 ///
 /// # Errors
 /// None.
-pub(crate) fn images(_: &Config) -> Result<Vec<ImageId>, Error> {
-    Ok(Vec::new())
+pub(crate) fn images(_: &Config) -> Result<BTreeSet<ImageId>, Error> {
+    Ok(BTreeSet::new())
 }
 
 /// Takes roots of containers out of the way that are not known.

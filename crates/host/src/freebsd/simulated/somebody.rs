@@ -1,10 +1,12 @@
 //! What somebody else does to the host: the administrator, another program, fate.
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use super::Simulated;
 use super::pf::Flow;
 use super::state::{HOST, Mac, Neighbour, Process, Socket, State};
+use crate::freebsd::run::{Call, Tool};
 
 impl Simulated {
     /// Puts a card into the host, up, without addresses (from manuals: the recordings
@@ -74,6 +76,18 @@ impl Simulated {
     /// Writes a file that `pfctl -f`, `jail -f` and their like can read.
     pub fn write_file(&self, path: &str, text: &str) {
         self.with(|state| state.files.insert(path.to_owned(), text.to_owned()));
+    }
+
+    /// Makes a dataset in a pool of its own, with those above it, and mounts it there.
+    ///
+    /// # Panics
+    /// When zfs refuses.
+    pub fn mount_dataset(&self, name: &str, at: &Path) {
+        self.add_pool(name.split('/').next().unwrap_or_default());
+        let mountpoint = format!("mountpoint={}", at.display());
+        let words = ["create", "-p", "-o", &mountpoint, name];
+        let answer = self.somebody(&Call::new(Tool::Zfs, words));
+        assert_eq!(answer.status, 0, "{}", answer.words());
     }
 
     /// Has a server give an archive at an address: `a/b/` is a directory of it, `a -> b`

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use kleene_engine::host::chain;
 use kleene_model::ImageId;
 
 use super::{IMAGE, SOURCE, Store, StoreError, is_directory};
@@ -83,7 +84,9 @@ impl Store {
         });
         if filled.is_err() {
             // While the clone is in the trash it stands on it, and goes with it.
-            drop(zfs.drop_snapshot(source));
+            if let Err(err) = zfs.drop_snapshot(source) {
+                (made.say)(&format!("{source} stays for now: {}", chain(&err)));
+            }
         }
         filled
     }
